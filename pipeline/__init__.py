@@ -1,0 +1,1 @@
+"""What an answer is. Knows neither Celery nor an HTTP framework; runs in-process too."""

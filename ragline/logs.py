@@ -1,0 +1,75 @@
+"""Structured logs: one static event name, ids as keywords, never a customer's text or a secret."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+
+#: Keys whose values are secrets or a customer's words; a slip is masked instead of written.
+_MASKED_KEYS = frozenset({"text", "token", "password", "secret", "key", "authorization", "question", "answer", "body"})
+#: A Telegram bot token or a bearer key inside any string, e.g. in the text of an HTTP client's exception.
+_SECRET_SHAPES = re.compile(
+    r"\b\d{5,}:[A-Za-z0-9_-]{4,}|(?i:bearer)\s+[\w.~+/=-]{6,}|sk-[\w-]{6,}|(?<=/umnico/)[^/\s]+/[^/\s]+"
+)
+
+
+def mask(text: str) -> str:
+    """``text`` with everything shaped like a credential replaced by ``***``."""
+    return _SECRET_SHAPES.sub("***", text)
+
+
+def _mask_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if key in _MASKED_KEYS:
+            event[key] = "***"
+        elif isinstance(value, str):
+            event[key] = mask(value)
+    return event
+
+
+def configure_logging(level: str = "INFO", style: Literal["console", "json"] = "console") -> None:
+    """Send structlog and the standard library's loggers through one chain to standard output."""
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info if style == "json" else structlog.processors.StackInfoRenderer(),
+        _mask_event,
+    ]
+    renderer: structlog.types.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=28
+        )
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # Request lines of clients hold tokens in their paths; access lines of the server hold webhook secrets.
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "aiogram.event", "LiteLLM", "openai", "chromadb", "kombu"):
+        logging.getLogger(noisy).setLevel("WARNING")
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger named after its module."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger

@@ -1,0 +1,361 @@
+"""Settings: ``ragline.yaml`` and the environment, the environment winning.
+
+Read through :func:`get_settings`, never at import. Nested names can be given by environment as
+``RAGLINE__ANSWER__DIRECT_THRESHOLD=0.8``; the fixed names (``PORT``, ``TELEGRAM_BOT_TOKEN``, ...)
+are listed in :data:`FIXED_ENVIRONMENT`. An unknown key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from dotenv import dotenv_values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from ragline.errors import ConfigurationError
+
+Mode = Literal["direct", "grounded", "clarify", "smalltalk"]
+Switch = Annotated[bool, BeforeValidator(lambda v: {"on": True, "off": False}.get(str(v).lower(), v))]
+
+
+def _seconds(value: object) -> object:
+    """A bare number, also as text from the environment, is seconds."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return timedelta(seconds=value)
+    if isinstance(value, str):
+        try:
+            return timedelta(seconds=float(value))
+        except ValueError:
+            return value
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+
+
+class Group(BaseModel):
+    """One group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Account(Group):
+    """What every account (a bot, a site, a connected inbox) of every channel can set."""
+
+    quiet_window: Duration | None = Field(None, description="Own quiet window; else turn.quiet_window.")
+    ambiguous: Literal["resend", "hold"] = Field(
+        "resend", description="What to do with a send nobody can say arrived: resend once, or keep for a person."
+    )
+
+
+class TelegramAccount(Account):
+    token: SecretStr = Field(description="Bot token from @BotFather.")
+    mode: Literal["polling", "webhook"] = Field("polling", description="How updates arrive.")
+    webhook_secret: SecretStr | None = Field(
+        None, description="Secret token Telegram returns in a header; without it the webhook refuses everything."
+    )
+    api_base: str = Field("https://api.telegram.org", description="Bot API server.")
+    groups: Switch = Field(
+        False, description="Answer every message in groups. Off: only replies to the bot and mentions of it."
+    )
+
+
+class UmnicoAccount(Account):
+    token: SecretStr = Field(description="API token from Umnico, Settings -> API.")
+    webhook_secret: SecretStr | None = Field(
+        None, description="Path secret of the webhook, 128 bits or more; without it the webhook refuses everything."
+    )
+    user_id: int = Field(description="Id of the employee in whose name the engine writes.")
+    api_base: str = Field("https://api.umnico.com/v1.3", description="Umnico API.")
+
+    @model_validator(mode="after")
+    def _strong_secret(self) -> UmnicoAccount:
+        if self.webhook_secret and len(self.webhook_secret.get_secret_value()) < 22:
+            raise ValueError(
+                "webhook_secret is too short: use at least 128 bits, for example the output of "
+                "`python -c 'import secrets; print(secrets.token_urlsafe(24))'`"
+            )
+        return self
+
+
+class WidgetAccount(Account):
+    origins: list[str] = Field(
+        default_factory=list,
+        description="Origins of the pages that may embed the widget, e.g. https://shop.example; own origin always may.",
+    )
+    title: dict[str, str] = Field(default_factory=dict, description="Window title by language.")
+    greeting: dict[str, str] = Field(default_factory=dict, description="First line shown, by language.")
+
+
+class ApiAccount(Account):
+    key: SecretStr = Field(description="Bearer key of the generic JSON channel.")
+
+
+BUILTIN_ACCOUNTS: dict[str, type[Account]] = {
+    "telegram": TelegramAccount,
+    "umnico": UmnicoAccount,
+    "widget": WidgetAccount,
+    "api": ApiAccount,
+}
+
+
+class ChannelSettings(Group):
+    """``channels.<name>.<account>``. Other names belong to channels of installed packages."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    telegram: dict[str, TelegramAccount] = Field(default_factory=dict)
+    umnico: dict[str, UmnicoAccount] = Field(default_factory=dict)
+    widget: dict[str, WidgetAccount] = Field(default_factory=lambda: {"default": WidgetAccount()})
+    api: dict[str, ApiAccount] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known_channels(self) -> ChannelSettings:
+        extra = set(self.model_extra or {})
+        unknown = extra - {point.name for point in entry_points(group="ragline.channels")} if extra else set()
+        if unknown:
+            raise ValueError(f"unknown channel {_nearest(sorted(unknown)[0], BUILTIN_ACCOUNTS)}")
+        return self
+
+    def accounts(self, channel: str) -> Mapping[str, Any]:
+        """The accounts of one channel by name; empty for a channel that is switched off."""
+        found: Mapping[str, Any] | None = getattr(self, channel, None)
+        return found or {}
+
+
+class TurnSettings(Group):
+    quiet_window: Duration = Field(timedelta(seconds=1), description="Silence that ends a burst.")
+    longest_wait: Duration = Field(timedelta(seconds=8), description="A burst is answered after this in any case.")
+    max_messages: int = Field(20, ge=1, le=100, description="Messages one turn gathers at most.")
+    lease: Duration = Field(timedelta(seconds=60), description="A step silent for this long is taken over.")
+    max_attempts: int = Field(5, ge=1, le=50, description="Attempts of one step before the turn fails.")
+    retry_base: Duration = Field(timedelta(seconds=0.5), description="First retry delay; doubles each time.")
+    retry_max: Duration = Field(timedelta(seconds=30), description="Longest retry delay.")
+    sweep_period: Duration = Field(timedelta(seconds=5), description="How often lost work is looked for.")
+
+
+class AnswerSettings(Group):
+    modes: list[Mode] = Field(
+        default_factory=lambda: ["direct", "grounded", "clarify", "smalltalk"], description="Modes that may be used."
+    )
+    direct_threshold: float | None = Field(
+        None, ge=0, le=1, description="Confidence from which a stored answer is sent as written."
+    )
+    grounded_threshold: float | None = Field(
+        None, ge=0, le=1, description="Confidence from which the language model is asked over the passages."
+    )
+    history_tokens: int = Field(1500, ge=0, description="Tokens of earlier conversation put in the prompt.")
+    max_tokens: int = Field(700, ge=16, description="Longest generated answer, in tokens.")
+
+
+class LlmSettings(Group):
+    routes: dict[Literal["text", "image", "voice", "video"], list[str]] = Field(
+        default_factory=dict, description="LiteLLM model names in order of preference, by modality."
+    )
+    timeout: Duration = Field(timedelta(seconds=45), description="Deadline of one call.")
+
+
+class KnowledgeSettings(Group):
+    demo: Switch = Field(True, description="Load the demo base into an empty knowledge base on the first start.")
+    store: str = Field("chroma", description="Vector store.")
+    embedder: str = Field("minilm", description="Embedding model: minilm (in the package) or a name or path.")
+    top_k: int = Field(5, ge=1, le=50, description="Passages handed to the answer step.")
+    max_wrong_direct: float = Field(0.02, gt=0, lt=1, description="Share of direct answers that may be wrong.")
+
+
+class WorkerSettings(Group):
+    cpu_threads: int = Field(2, ge=1, description="Threads of the cpu queue's worker.")
+    io_threads: int = Field(16, ge=1, description="Threads of the io queue's worker.")
+    control_threads: int = Field(2, ge=1, description="Threads of the control queue's worker.")
+    jobs_threads: int = Field(1, ge=1, description="Threads of the jobs queue's worker.")
+
+
+class LogSettings(Group):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level written.")
+    format: Literal["console", "json"] = Field("console", description="json in production.")
+
+
+class Settings(Group):
+    port: int = Field(8080, ge=0, le=65535, description="Port of the one HTTP address; 0 picks a free one.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    data: Path = Field(Path("data"), description="Folder of everything embedded.")
+    public_url: str | None = Field(None, description="Address the channels reach this system at.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in the data folder.")
+    redis_url: str | None = Field(None, description="Redis; default: a private one.")
+    chroma_url: str | None = Field(None, description="Chroma server; default: a private one.")
+    flower_port: int = Field(5555, ge=0, le=65535, description="Port of Flower; 0 picks a free one.")
+    flower_password: SecretStr | None = Field(None, description="Flower's password; generated when missing.")
+    admin_password: SecretStr | None = Field(None, description="Console password; generated when missing.")
+    channels: ChannelSettings = Field(default_factory=lambda: ChannelSettings())
+    turn: TurnSettings = Field(default_factory=lambda: TurnSettings())
+    answer: AnswerSettings = Field(default_factory=lambda: AnswerSettings())
+    llm: LlmSettings = Field(default_factory=lambda: LlmSettings())
+    knowledge: KnowledgeSettings = Field(default_factory=lambda: KnowledgeSettings())
+    workers: WorkerSettings = Field(default_factory=lambda: WorkerSettings())
+    log: LogSettings = Field(default_factory=lambda: LogSettings())
+    analytics: dict[str, Switch] = Field(default_factory=dict, description="Analytics modules, on or off.")
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        if self.database_url:
+            # psycopg 3 is the driver that is installed; a bare postgresql:// means psycopg 2 to SQLAlchemy
+            for prefix in ("postgres://", "postgresql://"):
+                if self.database_url.startswith(prefix):
+                    return "postgresql+psycopg://" + self.database_url.removeprefix(prefix)
+            return self.database_url
+        return f"sqlite:///{(self.data / 'ragline.sqlite3').resolve()}"
+
+
+#: Environment names that are part of the public surface, and the setting each one sets.
+FIXED_ENVIRONMENT: dict[str, str] = {
+    "PORT": "port",
+    "DATABASE_URL": "database_url",
+    "REDIS_URL": "redis_url",
+    "CHROMA_URL": "chroma_url",
+    "FLOWER_PORT": "flower_port",
+    "RAGLINE_DATA": "data",
+    "RAGLINE_HOST": "host",
+    "RAGLINE_PUBLIC_URL": "public_url",
+    "RAGLINE_ADMIN_PASSWORD": "admin_password",
+    "RAGLINE_FLOWER_PASSWORD": "flower_password",
+    "RAGLINE_QUIET_WINDOW": "turn.quiet_window",
+    "RAGLINE_API_KEY": "channels.api.default.key",
+    "TELEGRAM_BOT_TOKEN": "channels.telegram.default.token",
+    "TELEGRAM_WEBHOOK_SECRET": "channels.telegram.default.webhook_secret",
+    "TELEGRAM_API_BASE": "channels.telegram.default.api_base",
+    "TELEGRAM_MODE": "channels.telegram.default.mode",
+    "UMNICO_API_TOKEN": "channels.umnico.default.token",
+    "UMNICO_API_BASE": "channels.umnico.default.api_base",
+    "UMNICO_WEBHOOK_SECRET": "channels.umnico.default.webhook_secret",
+    "UMNICO_USER_ID": "channels.umnico.default.user_id",
+}
+#: Credentials without which an account cannot exist; the others of its names are ignored while it is absent.
+_ACCOUNT_CREDENTIAL = {"telegram": "token", "umnico": "token", "api": "key"}
+#: Names with the prefix that are no settings: where the file is, and what `ragline up` hands its children.
+RESERVED_ENVIRONMENT = {"RAGLINE_CONFIG", "RAGLINE_STACK", "RAGLINE_COMPONENT", "RAGLINE_COMPONENTS"}
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"'{name}'" + (f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(known))}")
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    *parents, leaf = path.split(".")
+    for part in parents:
+        child = tree.setdefault(part, {})
+        if not isinstance(child, dict):
+            raise ConfigurationError(f"{path}: '{part}' is not a group of settings")
+        tree = child
+    tree[leaf] = value
+
+
+def _environment_tree(environ: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in environ.items():
+        if value == "":
+            continue
+        if name in FIXED_ENVIRONMENT:
+            _put(tree, FIXED_ENVIRONMENT[name], value)
+        elif name.startswith("RAGLINE__"):
+            parsed = yaml.safe_load(value) if value[:1] in "[{" else value
+            _put(tree, name.removeprefix("RAGLINE__").lower().replace("__", "."), parsed)
+        elif name.startswith("RAGLINE_") and name not in RESERVED_ENVIRONMENT:
+            raise ConfigurationError(f"unknown environment variable {_nearest(name, FIXED_ENVIRONMENT)}")
+    return tree
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
+    return merged
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: is not UTF-8 text") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigurationError(f"{path}: is not valid YAML{where}: {getattr(error, 'problem', error)}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigurationError(f"{path}: must hold settings by name, such as `port: 8080`")
+    return loaded
+
+
+def _explain(error: ValidationError, source: str) -> str:
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        group: Any = Settings
+        for part in first["loc"][:-1]:
+            group = _field_model(group, str(part))
+        known = group.model_fields if group else ()
+        return f"{source}: unknown setting '{path}': {_nearest(str(first['loc'][-1]), known)}"
+    return f"{source}: {path or 'settings'}: {first['msg']}"
+
+
+def _field_model(group: Any, name: str) -> Any:
+    """The settings class behind a field; an account's name leads to its account class."""
+    if group is ChannelSettings:
+        return BUILTIN_ACCOUNTS.get(name)
+    if group is None or name not in group.model_fields:
+        return group  # the account's own name, already inside its class
+    annotation = group.model_fields[name].annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def load_settings(environ: Mapping[str, str] | None = None, config: Path | None = None) -> Settings:
+    """Settings from ``config`` (default ``$RAGLINE_CONFIG``, else ``ragline.yaml`` if present) and the environment.
+
+    Raises :class:`ConfigurationError` with one line that says which key is wrong and what is expected.
+    """
+    environ = os.environ if environ is None else environ
+    path = config or (Path(environ["RAGLINE_CONFIG"]) if environ.get("RAGLINE_CONFIG") else None)
+    if path is None and Path("ragline.yaml").exists():
+        path = Path("ragline.yaml")
+    tree = _read_yaml(path) if path else {}
+    tree = _merge(tree, _environment_tree(environ))
+    channels = tree.get("channels")
+    if isinstance(channels, dict):
+        for channel, credential in _ACCOUNT_CREDENTIAL.items():
+            default = (channels.get(channel) or {}).get("default")
+            if isinstance(default, dict) and credential not in default:
+                del channels[channel]["default"]
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, str(path) if path else "environment")) from None
+
+
+def load_dotenv_once() -> None:
+    """Put ``.env`` of the working folder into the environment; what is set there already wins."""
+    for name, value in dotenv_values(".env").items():
+        if value is not None:
+            os.environ.setdefault(name, value)
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    load_dotenv_once()
+    return load_settings()

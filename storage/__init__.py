@@ -1,0 +1,1 @@
+"""SQL is the truth; vectors are derived and can be rebuilt."""

@@ -1,0 +1,337 @@
+"""The tables. Times are aware UTC datetimes; money is a decimal kept as text, unrounded."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, Column, DateTime, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+from ragline.clock import utcnow
+from ragline.ids import new_id
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime on every database: SQLite keeps no zone, so it is written and read as UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime has no place in the database")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Money(TypeDecorator[Decimal]):
+    """An unrounded decimal kept as text: neither database rounds it."""
+
+    impl = String(40)
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
+        return None if value is None else format(value, "f")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+
+def _when(*, nullable: bool = True, index: bool = False) -> Any:
+    return Field(
+        default=None if nullable else ...,
+        sa_type=UtcDateTime,
+        nullable=nullable,
+        index=index,
+    )
+
+
+def _now() -> Any:
+    return Field(default_factory=utcnow, sa_type=UtcDateTime, nullable=False)
+
+
+class Conversation(SQLModel, table=True):
+    """One customer on one account of one channel. Its row is the lock that orders everything in it."""
+
+    __tablename__: ClassVar[Any] = "conversation"
+    __table_args__ = (UniqueConstraint("channel", "account", "key", name="uq_conversation_key"),)
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    channel: str = Field(max_length=40)
+    account: str = Field(max_length=80)
+    key: str = Field(max_length=200)
+    last_seq: int = Field(default=0, description="Last number given to a message or a sent answer.")
+    mode: str = Field(default="bot", max_length=8, description="bot | human")
+    locale: str | None = Field(default=None, max_length=16)
+    sender_id: str | None = Field(default=None, max_length=200)
+    sender_name: str | None = Field(default=None, max_length=200)
+    address: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    created_at: datetime = _now()
+    updated_at: datetime = _now()
+
+
+class Message(SQLModel, table=True):
+    """One inbound event, durable before the channel hears 200. ``turn_id`` is null while unanswered."""
+
+    __tablename__: ClassVar[Any] = "message"
+    __table_args__ = (
+        UniqueConstraint("channel", "account", "conversation_id", "external_id", name="uq_message_external"),
+        UniqueConstraint("channel", "account", "update_key", name="uq_message_update"),
+        UniqueConstraint("conversation_id", "seq", name="uq_message_seq"),
+        Index(
+            "ix_message_waiting",
+            "conversation_id",
+            "received_at",
+            sqlite_where=text("turn_id IS NULL AND answerable"),
+            postgresql_where=text("turn_id IS NULL AND answerable"),
+        ),
+        Index("ix_message_received_at", "received_at", "id"),
+    )
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    conversation_id: str = Field(foreign_key="conversation.id", max_length=36)
+    channel: str = Field(max_length=40)
+    account: str = Field(max_length=80)
+    external_id: str = Field(max_length=200)
+    update_key: str | None = Field(default=None, max_length=200)
+    seq: int
+    kind: str = Field(max_length=16)
+    answerable: bool = True
+    text: str = Field(default="", sa_type=Text)
+    edited_at: datetime | None = _when()
+    fingerprint: str = Field(max_length=64, description="SHA-256 of the content: tells a repeat from a conflict.")
+    envelope: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    turn_id: str | None = Field(default=None, foreign_key="turn.id", index=True, max_length=36)
+    received_at: datetime = _now()
+
+
+class Turn(SQLModel, table=True):
+    """The unit of answering: some messages of one conversation, four steps, one answer."""
+
+    __tablename__: ClassVar[Any] = "turn"
+    __table_args__ = (
+        Index(
+            "uq_turn_active",
+            "conversation_id",
+            unique=True,
+            sqlite_where=text("status = 'processing'"),
+            postgresql_where=text("status = 'processing'"),
+        ),
+        Index(
+            "ix_turn_sweep",
+            "due_at",
+            sqlite_where=text("status = 'processing'"),
+            postgresql_where=text("status = 'processing'"),
+        ),
+    )
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    conversation_id: str = Field(foreign_key="conversation.id", index=True, max_length=36)
+    status: str = Field(
+        default="processing", max_length=16, description="processing | answered | failed | undeliverable | suggested"
+    )
+    step: str | None = Field(default="classify", max_length=16, description="The step to do next, or that failed.")
+    attempt: int = Field(default=0, description="Attempts of the current step so far, crashes included.")
+    lease: str | None = Field(default=None, max_length=36, description="Token of the attempt that holds the step.")
+    due_at: datetime | None = _when()
+    error: str | None = Field(default=None, sa_type=Text)
+    error_class: str | None = Field(default=None, max_length=80)
+    mode: str | None = Field(default=None, max_length=16, description="Answer mode, once generated.")
+    created_at: datetime = _now()
+    closed_at: datetime | None = _when()
+
+
+class StepRun(SQLModel, table=True):
+    """The ledger: one row an attempt of a step, with its result, tokens, cost and time."""
+
+    __tablename__: ClassVar[Any] = "step_run"
+    __table_args__ = (
+        UniqueConstraint("turn_id", "step", "attempt", name="uq_step_run_attempt"),
+        Index("ix_step_run_started_at", "started_at"),
+    )
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    turn_id: str = Field(foreign_key="turn.id", max_length=36)
+    step: str = Field(max_length=16)
+    attempt: int
+    outcome: str = Field(max_length=12, description="ok | retry | failed")
+    ms: float = Field(description="Wall time of the step's own work, milliseconds.")
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: Decimal | None = Field(
+        default=Decimal(0), sa_type=Money, description="In US dollars; null when the model has no known price."
+    )
+    model: str | None = Field(default=None, max_length=120)
+    template: str | None = Field(default=None, max_length=80)
+    template_version: str | None = Field(default=None, max_length=20)
+    result: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    error: str | None = Field(default=None, sa_type=Text)
+    error_class: str | None = Field(default=None, max_length=80)
+    started_at: datetime = _now()
+
+
+class Outbox(SQLModel, table=True):
+    """What is to be sent. ``seq`` is given when it is sent, from the conversation's own counter."""
+
+    __tablename__: ClassVar[Any] = "outbox"
+    __table_args__ = (
+        UniqueConstraint("turn_id", "kind", "part", name="uq_outbox_part"),
+        UniqueConstraint("conversation_id", "seq", name="uq_outbox_seq"),
+        Index(
+            "ix_outbox_open",
+            "due_at",
+            sqlite_where=text("status IN ('pending', 'sending')"),
+            postgresql_where=text("status IN ('pending', 'sending')"),
+        ),
+        Index("ix_outbox_external", "conversation_id", "external_id"),
+    )
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    turn_id: str = Field(foreign_key="turn.id", max_length=36)
+    conversation_id: str = Field(foreign_key="conversation.id", max_length=36)
+    kind: str = Field(max_length=12, description="answer | notice | operator")
+    part: int = 0
+    body: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    status: str = Field(default="pending", max_length=12, description="pending | sending | sent | failed | ambiguous")
+    attempts: int = 0
+    resent: bool = Field(default=False, description="Was ambiguous once and was sent again.")
+    due_at: datetime = _now()
+    external_id: str | None = Field(default=None, max_length=200)
+    error: str | None = Field(default=None, sa_type=Text)
+    error_class: str | None = Field(default=None, max_length=80)
+    seq: int | None = None
+    created_at: datetime = _now()
+    sent_at: datetime | None = _when()
+
+
+class FloodWait(SQLModel, table=True):
+    """A wait the channel asked for: for one chat, or for the whole account (``chat`` empty)."""
+
+    __tablename__: ClassVar[Any] = "flood_wait"
+
+    channel: str = Field(primary_key=True, max_length=40)
+    account: str = Field(primary_key=True, max_length=80)
+    chat: str = Field(default="", primary_key=True, max_length=200)
+    until: datetime = _when(nullable=False)
+
+
+class RedFlag(SQLModel, table=True):
+    """A question nobody answered well, for a person to look at."""
+
+    __tablename__: ClassVar[Any] = "red_flag"
+    __table_args__ = (
+        UniqueConstraint("turn_id", "cause", name="uq_red_flag_turn"),
+        Index("ix_red_flag_status", "status", "created_at"),
+    )
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    turn_id: str = Field(foreign_key="turn.id", max_length=36)
+    conversation_id: str = Field(foreign_key="conversation.id", max_length=36)
+    message_id: str | None = Field(default=None, foreign_key="message.id", max_length=36)
+    cause: str = Field(max_length=40, description="no_answer | human_request | unreadable | step_failed | ...")
+    status: str = Field(default="open", max_length=12)
+    question: str = Field(default="", sa_type=Text)
+    created_at: datetime = _now()
+
+
+class Quarantine(SQLModel, table=True):
+    """An authentic delivery nobody could parse, kept as it came, to be replayed after a fix."""
+
+    __tablename__: ClassVar[Any] = "quarantine"
+    __table_args__ = (UniqueConstraint("channel", "account", "digest", name="uq_quarantine_body"),)
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    channel: str = Field(max_length=40)
+    account: str = Field(max_length=80)
+    digest: str = Field(max_length=64)
+    body: bytes = Field(sa_type=LargeBinary)
+    error: str = Field(sa_type=Text)
+    received_at: datetime = _now()
+
+
+class PollLease(SQLModel, table=True):
+    """Who polls an account now. One poller a bot, on any number of hosts."""
+
+    __tablename__: ClassVar[Any] = "poll_lease"
+
+    channel: str = Field(primary_key=True, max_length=40)
+    account: str = Field(primary_key=True, max_length=80)
+    owner: str = Field(max_length=36)
+    until: datetime = _when(nullable=False)
+
+
+class KnowledgeItem(SQLModel, table=True):
+    """One answer of the knowledge base. ``answer`` null: the id itself stands for the answer."""
+
+    __tablename__: ClassVar[Any] = "knowledge_item"
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=200)
+    answer: str | None = Field(default=None, sa_type=Text)
+    tags: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    locale: str | None = Field(default=None, max_length=16)
+    status: str = Field(default="active", max_length=12, description="active | archived")
+    source: str = Field(default="manual", max_length=200, description="Where it came from: manual, demo, a file name.")
+    created_at: datetime = _now()
+    updated_at: datetime = _now()
+
+
+class KnowledgePhrase(SQLModel, table=True):
+    """One indexed text of an item: a phrasing of its question, or the passage itself (``kind`` passage)."""
+
+    __tablename__: ClassVar[Any] = "knowledge_phrase"
+    __table_args__ = (
+        UniqueConstraint("item_id", "digest", name="uq_phrase_item"),
+        Index("ix_phrase_item", "item_id", "position"),
+    )
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    item_id: str = Field(foreign_key="knowledge_item.id", max_length=200, ondelete="CASCADE")
+    kind: str = Field(default="question", max_length=10, description="question | passage")
+    position: int = 0
+    text: str = Field(sa_type=Text)
+    digest: str = Field(max_length=64, description="SHA-256 of the text.")
+    index_id: str | None = Field(
+        default=None, index=True, max_length=36, description="The vector index that holds this text; null: not yet."
+    )
+
+
+class VectorIndex(SQLModel, table=True):
+    """A derived index: which store holds it and which embedder made it. One is live."""
+
+    __tablename__: ClassVar[Any] = "vector_index"
+    __table_args__ = (
+        Index(
+            "uq_vector_index_live",
+            "status",
+            unique=True,
+            sqlite_where=text("status = 'live'"),
+            postgresql_where=text("status = 'live'"),
+        ),
+    )
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    store: str = Field(max_length=20)
+    collection: str = Field(max_length=80)
+    embedder: str = Field(max_length=200, description="Name and version of the model that made the vectors.")
+    dimensions: int
+    status: str = Field(default="building", max_length=12, description="building | live | retired")
+    created_at: datetime = _now()
+
+
+class VectorRemoval(SQLModel, table=True):
+    """A vector whose text is gone from SQL and that the store has yet to drop."""
+
+    __tablename__: ClassVar[Any] = "vector_removal"
+
+    phrase_id: str = Field(primary_key=True, max_length=36)
+    index_id: str = Field(primary_key=True, max_length=36)

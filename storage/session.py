@@ -1,0 +1,118 @@
+"""Engines and transactions.
+
+SQLite under several processes: write-ahead log, ``BEGIN IMMEDIATE`` for writes (a deferred transaction
+that turns into a write fails at once with *database is locked*), a busy time-out of 30 s, and
+``synchronous=FULL`` where a message is accepted, ``NORMAL`` elsewhere (https://www.sqlite.org/wal.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+from sqlmodel import Session
+
+from ragline.errors import TransientError
+from ragline.settings import get_settings
+
+
+class DatabaseUnavailable(TransientError):
+    """The database does not answer; what was asked was not done."""
+
+
+def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engine:
+    """An engine for ``url``. ``durable`` makes SQLite wait for the disk on each commit."""
+    parsed = make_url(url)
+    options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 10, "pool_timeout": 30}
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5}, **options)
+
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url, poolclass=QueuePool, connect_args={"timeout": 30, "check_same_thread": False}, **options
+    )
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("ragline_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+class Database:
+    """One database, with a transaction for reading and one for writing.
+
+    Both raise :class:`DatabaseUnavailable` when the database cannot be reached or stays locked.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._writer = engine.execution_options(ragline_writes=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for queries; whatever it changed is rolled back."""
+        with self._session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session committed at the end of the block, rolled back when it raises."""
+        with self._session(self._writer) as session:
+            yield session
+            session.commit()
+
+    @contextmanager
+    def _session(self, engine: Engine) -> Iterator[Session]:
+        try:
+            with Session(engine, expire_on_commit=False) as session:
+                yield session
+        except OperationalError as error:
+            raise DatabaseUnavailable(
+                f"the database does not answer ({type(error.orig).__name__}); check DATABASE_URL and the disk"
+            ) from error
+
+    def ping(self) -> None:
+        """Raise :class:`DatabaseUnavailable` unless a query comes back."""
+        try:
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql("SELECT 1")
+        except SQLAlchemyError as error:
+            raise DatabaseUnavailable(f"the database does not answer ({type(error).__name__})") from error
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+@lru_cache(maxsize=1)
+def get_database() -> Database:
+    """The database of this process, as workers and commands use it."""
+    return Database(make_engine(get_settings().database))
+
+
+@lru_cache(maxsize=1)
+def get_durable_database() -> Database:
+    """The database of the ways in: a commit there is a promise to the channel."""
+    return Database(make_engine(get_settings().database, durable=True, pool_size=10))
