@@ -65,7 +65,16 @@ def configure_logging(level: str = "INFO", style: Literal["console", "json"] = "
     root.handlers[:] = [handler]
     root.setLevel(level)
     # Request lines of clients hold tokens in their paths; access lines of the server hold webhook secrets.
-    for noisy in ("httpx", "httpcore", "uvicorn.access", "aiogram.event", "LiteLLM", "openai", "chromadb", "kombu"):
+    for noisy in (
+        "httpx",
+        "httpcore",
+        "uvicorn.access",
+        "aiogram.event",
+        "LiteLLM",
+        "openai",
+        "chromadb",
+        "kombu",
+    ):
         logging.getLogger(noisy).setLevel("WARNING")
 
 

@@ -12,125 +12,20 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
+from ragline.channels import Account, WidgetAccount, channel_specs
 from ragline.errors import ConfigurationError
+from ragline.setting_types import Duration, Group, Switch
+
+AnyAccount = TypeVar("AnyAccount", bound=Account)
 
 Mode = Literal["direct", "grounded", "clarify", "smalltalk"]
-Switch = Annotated[bool, BeforeValidator(lambda v: {"on": True, "off": False}.get(str(v).lower(), v))]
-
-
-def _seconds(value: object) -> object:
-    """A bare number, also as text from the environment, is seconds."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        return timedelta(seconds=value)
-    if isinstance(value, str):
-        try:
-            return timedelta(seconds=float(value))
-        except ValueError:
-            return value
-    return value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_seconds)]
-
-
-class Group(BaseModel):
-    """One group of settings; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Account(Group):
-    """What every account (a bot, a site, a connected inbox) of every channel can set."""
-
-    quiet_window: Duration | None = Field(None, description="Own quiet window; else turn.quiet_window.")
-    ambiguous: Literal["resend", "hold"] = Field(
-        "resend", description="What to do with a send nobody can say arrived: resend once, or keep for a person."
-    )
-
-
-class TelegramAccount(Account):
-    token: SecretStr = Field(description="Bot token from @BotFather.")
-    mode: Literal["polling", "webhook"] = Field("polling", description="How updates arrive.")
-    webhook_secret: SecretStr | None = Field(
-        None, description="Secret token Telegram returns in a header; without it the webhook refuses everything."
-    )
-    api_base: str = Field("https://api.telegram.org", description="Bot API server.")
-    groups: Switch = Field(
-        False, description="Answer every message in groups. Off: only replies to the bot and mentions of it."
-    )
-
-
-class UmnicoAccount(Account):
-    token: SecretStr = Field(description="API token from Umnico, Settings -> API.")
-    webhook_secret: SecretStr | None = Field(
-        None, description="Path secret of the webhook, 128 bits or more; without it the webhook refuses everything."
-    )
-    user_id: int = Field(description="Id of the employee in whose name the engine writes.")
-    api_base: str = Field("https://api.umnico.com/v1.3", description="Umnico API.")
-
-    @model_validator(mode="after")
-    def _strong_secret(self) -> UmnicoAccount:
-        if self.webhook_secret and len(self.webhook_secret.get_secret_value()) < 22:
-            raise ValueError(
-                "webhook_secret is too short: use at least 128 bits, for example the output of "
-                "`python -c 'import secrets; print(secrets.token_urlsafe(24))'`"
-            )
-        return self
-
-
-class WidgetAccount(Account):
-    origins: list[str] = Field(
-        default_factory=list,
-        description="Origins of the pages that may embed the widget, e.g. https://shop.example; own origin always may.",
-    )
-    title: dict[str, str] = Field(default_factory=dict, description="Window title by language.")
-    greeting: dict[str, str] = Field(default_factory=dict, description="First line shown, by language.")
-
-
-class ApiAccount(Account):
-    key: SecretStr = Field(description="Bearer key of the generic JSON channel.")
-
-
-BUILTIN_ACCOUNTS: dict[str, type[Account]] = {
-    "telegram": TelegramAccount,
-    "umnico": UmnicoAccount,
-    "widget": WidgetAccount,
-    "api": ApiAccount,
-}
-
-
-class ChannelSettings(Group):
-    """``channels.<name>.<account>``. Other names belong to channels of installed packages."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    telegram: dict[str, TelegramAccount] = Field(default_factory=dict)
-    umnico: dict[str, UmnicoAccount] = Field(default_factory=dict)
-    widget: dict[str, WidgetAccount] = Field(default_factory=lambda: {"default": WidgetAccount()})
-    api: dict[str, ApiAccount] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _known_channels(self) -> ChannelSettings:
-        extra = set(self.model_extra or {})
-        unknown = extra - {point.name for point in entry_points(group="ragline.channels")} if extra else set()
-        if unknown:
-            raise ValueError(f"unknown channel {_nearest(sorted(unknown)[0], BUILTIN_ACCOUNTS)}")
-        return self
-
-    def accounts(self, channel: str) -> Mapping[str, Any]:
-        """The accounts of one channel by name; empty for a channel that is switched off."""
-        found: Mapping[str, Any] | None = getattr(self, channel, None)
-        return found or {}
 
 
 class TurnSettings(Group):
@@ -146,7 +41,8 @@ class TurnSettings(Group):
 
 class AnswerSettings(Group):
     modes: list[Mode] = Field(
-        default_factory=lambda: ["direct", "grounded", "clarify", "smalltalk"], description="Modes that may be used."
+        default_factory=lambda: ["direct", "grounded", "clarify", "smalltalk"],
+        description="Modes that may be used.",
     )
     direct_threshold: float | None = Field(
         None, ge=0, le=1, description="Confidence from which a stored answer is sent as written."
@@ -196,7 +92,10 @@ class Settings(Group):
     flower_port: int = Field(5555, ge=0, le=65535, description="Port of Flower; 0 picks a free one.")
     flower_password: SecretStr | None = Field(None, description="Flower's password; generated when missing.")
     admin_password: SecretStr | None = Field(None, description="Console password; generated when missing.")
-    channels: ChannelSettings = Field(default_factory=lambda: ChannelSettings())
+    channels: dict[str, dict[str, Account]] = Field(
+        default_factory=lambda: {"widget": {"default": WidgetAccount()}},
+        description="Accounts by channel and name.",
+    )
     turn: TurnSettings = Field(default_factory=lambda: TurnSettings())
     answer: AnswerSettings = Field(default_factory=lambda: AnswerSettings())
     llm: LlmSettings = Field(default_factory=lambda: LlmSettings())
@@ -204,6 +103,16 @@ class Settings(Group):
     workers: WorkerSettings = Field(default_factory=lambda: WorkerSettings())
     log: LogSettings = Field(default_factory=lambda: LogSettings())
     analytics: dict[str, Switch] = Field(default_factory=dict, description="Analytics modules, on or off.")
+
+    def accounts(self, channel: str, kind: type[AnyAccount]) -> dict[str, AnyAccount]:
+        """The accounts of one channel by name; empty for a channel that is switched off."""
+        found = self.channels.get(channel, {})
+        return {name: account for name, account in found.items() if isinstance(account, kind)}
+
+    def quiet_window(self, channel: str, account: str) -> timedelta:
+        """The silence that ends a burst on this account."""
+        own = self.channels.get(channel, {}).get(account)
+        return own.quiet_window if own and own.quiet_window is not None else self.turn.quiet_window
 
     @property
     def database(self) -> str:
@@ -240,8 +149,6 @@ FIXED_ENVIRONMENT: dict[str, str] = {
     "UMNICO_WEBHOOK_SECRET": "channels.umnico.default.webhook_secret",
     "UMNICO_USER_ID": "channels.umnico.default.user_id",
 }
-#: Credentials without which an account cannot exist; the others of its names are ignored while it is absent.
-_ACCOUNT_CREDENTIAL = {"telegram": "token", "umnico": "token", "api": "key"}
 #: Names with the prefix that are no settings: where the file is, and what `ragline up` hands its children.
 RESERVED_ENVIRONMENT = {"RAGLINE_CONFIG", "RAGLINE_STACK", "RAGLINE_COMPONENT", "RAGLINE_COMPONENTS"}
 
@@ -302,26 +209,43 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _explain(error: ValidationError, source: str) -> str:
+def _explain(error: ValidationError, source: str, group: type[BaseModel], prefix: str = "") -> str:
     first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        group: Any = Settings
-        for part in first["loc"][:-1]:
-            group = _field_model(group, str(part))
-        known = group.model_fields if group else ()
-        return f"{source}: unknown setting '{path}': {_nearest(str(first['loc'][-1]), known)}"
-    return f"{source}: {path or 'settings'}: {first['msg']}"
+    path = prefix + ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{source}: {path or 'settings'}: {first['msg'].removeprefix('Value error, ')}"
+    model: Any = group
+    for part in first["loc"][:-1]:
+        model = model.model_fields[str(part)].annotation
+    return f"{source}: unknown setting '{path}': {_nearest(str(first['loc'][-1]), model.model_fields)}"
 
 
-def _field_model(group: Any, name: str) -> Any:
-    """The settings class behind a field; an account's name leads to its account class."""
-    if group is ChannelSettings:
-        return BUILTIN_ACCOUNTS.get(name)
-    if group is None or name not in group.model_fields:
-        return group  # the account's own name, already inside its class
-    annotation = group.model_fields[name].annotation
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+def _read_accounts(tree: object, source: str) -> dict[str, dict[str, Account]]:
+    """``channels.<name>.<account>``. A channel set to null or off has no accounts."""
+    if not isinstance(tree, dict):
+        raise ConfigurationError(
+            f"{source}: channels: must hold accounts by channel, such as telegram: {{default: ...}}"
+        )
+    tree.setdefault("widget", {"default": {}})
+    found: dict[str, dict[str, Account]] = {}
+    for channel, accounts in tree.items():
+        spec = channel_specs().get(channel)
+        if spec is None:
+            raise ConfigurationError(f"{source}: unknown channel {_nearest(channel, channel_specs())}")
+        if accounts in (None, False, "off"):
+            continue
+        if not isinstance(accounts, dict):
+            raise ConfigurationError(f"{source}: channels.{channel}: must hold accounts by name, or off")
+        for name, values in accounts.items():
+            if spec.credential and spec.credential not in (values or {}) and name == "default":
+                continue  # its other names may stay in the environment while the channel is not in use
+            try:
+                account = spec.account.model_validate(values or {})
+            except ValidationError as error:
+                prefix = f"channels.{channel}.{name}."
+                raise ConfigurationError(_explain(error, source, spec.account, prefix)) from None
+            found.setdefault(channel, {})[str(name)] = account
+    return found
 
 
 def load_settings(environ: Mapping[str, str] | None = None, config: Path | None = None) -> Settings:
@@ -335,16 +259,12 @@ def load_settings(environ: Mapping[str, str] | None = None, config: Path | None 
         path = Path("ragline.yaml")
     tree = _read_yaml(path) if path else {}
     tree = _merge(tree, _environment_tree(environ))
-    channels = tree.get("channels")
-    if isinstance(channels, dict):
-        for channel, credential in _ACCOUNT_CREDENTIAL.items():
-            default = (channels.get(channel) or {}).get("default")
-            if isinstance(default, dict) and credential not in default:
-                del channels[channel]["default"]
+    source = str(path) if path else "environment"
+    tree["channels"] = _read_accounts(tree.get("channels") or {}, source)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, str(path) if path else "environment")) from None
+        raise ConfigurationError(_explain(error, source, Settings)) from None
 
 
 def load_dotenv_once() -> None:

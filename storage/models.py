@@ -138,7 +138,9 @@ class Turn(SQLModel, table=True):
     id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
     conversation_id: str = Field(foreign_key="conversation.id", index=True, max_length=36)
     status: str = Field(
-        default="processing", max_length=16, description="processing | answered | failed | undeliverable | suggested"
+        default="processing",
+        max_length=16,
+        description="processing | answered | failed | undeliverable | suggested",
     )
     step: str | None = Field(default="classify", max_length=16, description="The step to do next, or that failed.")
     attempt: int = Field(default=0, description="Attempts of the current step so far, crashes included.")
@@ -169,7 +171,9 @@ class StepRun(SQLModel, table=True):
     tokens_in: int = 0
     tokens_out: int = 0
     cost: Decimal | None = Field(
-        default=Decimal(0), sa_type=Money, description="In US dollars; null when the model has no known price."
+        default=Decimal(0),
+        sa_type=Money,
+        description="In US dollars; null when the model has no known price.",
     )
     model: str | None = Field(default=None, max_length=120)
     template: str | None = Field(default=None, max_length=80)
@@ -301,7 +305,10 @@ class KnowledgePhrase(SQLModel, table=True):
     text: str = Field(sa_type=Text)
     digest: str = Field(max_length=64, description="SHA-256 of the text.")
     index_id: str | None = Field(
-        default=None, index=True, max_length=36, description="The vector index that holds this text; null: not yet."
+        default=None,
+        index=True,
+        max_length=36,
+        description="The vector index that holds this text; null: not yet.",
     )
 
 

@@ -1,0 +1,1 @@
+"""One folder a channel: its routes (or poller), and ``normalise``, pure: raw update -> envelopes."""

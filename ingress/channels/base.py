@@ -1,0 +1,69 @@
+"""What a channel's folder is given, and what it gives back."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter, Request
+from pydantic import SecretStr
+
+from ingress.accept import Acceptor
+from ingress.wakeups import Wakeups
+from ragline.errors import RaglineError
+from ragline.settings import Settings
+from storage.session import Database
+
+#: Larger deliveries are refused unread. Telegram's and Umnico's are a few kilobytes.
+MAX_BODY = 1_000_000
+
+
+@dataclass(frozen=True)
+class Inlet:
+    """The collaborators of every channel."""
+
+    settings: Settings
+    acceptor: Acceptor
+    database: Database
+    wakeups: Wakeups
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A channel's part of the HTTP application.
+
+    ``background`` holds coroutines that run as long as the process does (a poller, a watchdog); one that
+    ends with an exception is started again with backoff.
+    """
+
+    router: APIRouter = field(default_factory=APIRouter)
+    background: Sequence[Callable[[], Awaitable[None]]] = ()
+
+
+class Unreadable(RaglineError):
+    """An authentic delivery in a form ``normalise`` does not know; kept in quarantine."""
+
+
+class TooLarge(RaglineError):
+    """A body beyond :data:`MAX_BODY`."""
+
+
+async def read_body(request: Request, limit: int = MAX_BODY) -> bytes:
+    """The raw body. Raises :class:`TooLarge` before more than ``limit`` bytes are in memory."""
+    chunks = bytearray()
+    async for chunk in request.stream():
+        chunks += chunk
+        if len(chunks) > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+    return bytes(chunks)
+
+
+def secret_matches(given: str | None, expected: SecretStr | None) -> bool:
+    """Constant-time comparison. False when either is missing: an unset secret admits nobody."""
+    if not given or expected is None or not expected.get_secret_value():
+        return False
+    return hmac.compare_digest(
+        hashlib.sha256(given.encode()).digest(), hashlib.sha256(expected.get_secret_value().encode()).digest()
+    )

@@ -1,0 +1,81 @@
+"""The interface of a way out."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from ragline.channels import Account
+from ragline.settings import Settings
+
+
+class Outgoing(BaseModel):
+    """One part of a reply. ``key`` is the outbox row's id: the idempotency key where a channel has one.
+
+    ``address`` is the conversation's (chat, thread, lead, source); ``reply_to`` is the external id of the
+    customer's message; ``body`` is what :meth:`Sender.split` made.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    conversation: str
+    address: dict[str, Any]
+    body: dict[str, Any]
+    part: int = 0
+    reply_to: str | None = None
+
+
+class Sender(Protocol):
+    """Sends to one account of one channel. Thread-safe; connections are opened at the first use."""
+
+    #: True where the customer's side fetches from Ragline itself, so that a send cannot fail (widget, API).
+    pull: bool
+
+    def __init__(self, name: str, account: Any, settings: Settings) -> None: ...
+
+    def split(self, text: str) -> list[dict[str, Any]]:
+        """``text`` (Markdown) as the bodies of one or more messages within the channel's limits.
+
+        A body holds at least ``text``: what the customer will read, plain.
+        """
+        ...
+
+    def send(self, outgoing: Outgoing) -> str | None:
+        """Send one part; return the channel's id of it.
+
+        Raises ``NotSent``, ``FloodWait``, ``AmbiguousSend`` (transient), ``Undeliverable`` or ``SendRefused``
+        (permanent) of :mod:`pipeline.errors`, and nothing else.
+        """
+        ...
+
+    def working(self, address: dict[str, Any]) -> AbstractContextManager[None]:
+        """Show the customer that an answer is being written, for as long as the block runs. Never raises."""
+        ...
+
+    def close(self) -> None:
+        """Close connections."""
+        ...
+
+
+class PullSender:
+    """A channel whose customers read their answers from Ragline: there is nothing to send."""
+
+    pull = True
+
+    def __init__(self, name: str, account: Account, settings: Settings) -> None:
+        self.name = name
+
+    def split(self, text: str) -> list[dict[str, Any]]:
+        return [{"text": text}]
+
+    def send(self, outgoing: Outgoing) -> str | None:
+        return outgoing.key
+
+    def working(self, address: dict[str, Any]) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def close(self) -> None:
+        return None

@@ -1,0 +1,245 @@
+"""Durable acceptance: the message row exists once and is committed before the channel hears 200."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Table, bindparam, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
+
+from pipeline.envelope import Envelope
+from ragline.ids import new_id
+from storage.models import Conversation, Message, Quarantine
+
+_conversation: Table = Conversation.__table__  # type: ignore[attr-defined]
+_message: Table = Message.__table__  # type: ignore[attr-defined]
+_quarantine: Table = Quarantine.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """What became of one envelope.
+
+    ``outcome``: new; duplicate (the same event again: ``message_id`` is the first one's); conflict (the same
+    id with another content, nothing stored).
+    """
+
+    message_id: str
+    conversation_id: str
+    seq: int
+    outcome: Literal["new", "duplicate", "conflict"]
+    answerable: bool
+
+
+def fingerprint(envelope: Envelope) -> str:
+    """SHA-256 over what the customer sent, so that a repeat can be told from another body under the same id."""
+    content = [envelope.kind, envelope.text, envelope.sender.id, [m.model_dump(mode="json") for m in envelope.media]]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def insert_ignoring(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """``INSERT ... ON CONFLICT DO NOTHING`` on either database."""
+    dialect = session.get_bind().dialect.name
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    session.connection().execute(insert.on_conflict_do_nothing(), list(rows))
+
+
+def accept(session: Session, envelopes: Sequence[Envelope], now: datetime) -> list[Acceptance]:
+    """Store each envelope once and number it in its conversation; one result an envelope, in order.
+
+    Holds the conversations' row locks until the transaction ends, so ``seq`` becomes visible in order.
+    Raises :class:`~sqlalchemy.exc.IntegrityError` when another transaction has just stored an update of the
+    same ``update_key`` in another conversation; the caller retries row by row.
+    """
+    conversations = _lock_conversations(session, envelopes, now)
+    known = _known_messages(session, envelopes, conversations)
+    results: list[Acceptance] = []
+    rows: list[dict[str, Any]] = []
+    edits: list[tuple[str, Envelope]] = []
+    touched: dict[str, dict[str, Any]] = {}
+    for envelope in envelopes:
+        conversation = conversations[envelope.channel, envelope.account, envelope.conversation]
+        print_ = fingerprint(envelope)
+        earlier = known.get(_external_key(envelope, conversation.id)) or known.get(_update_key(envelope))
+        if earlier is not None:
+            message_id, conversation_id, seq, answerable, earlier_print = earlier
+            outcome: Literal["duplicate", "conflict"] = "duplicate" if earlier_print == print_ else "conflict"
+            results.append(Acceptance(message_id, conversation_id, seq, outcome, answerable))
+            continue
+        state = touched.setdefault(
+            conversation.id, {"b_id": conversation.id, "last_seq": conversation.last_seq, **_profile(conversation)}
+        )
+        state["last_seq"] += 1
+        _refresh(state, envelope)
+        state["updated_at"] = now
+        rows.append(
+            {
+                "id": envelope.id,
+                "conversation_id": conversation.id,
+                "channel": envelope.channel,
+                "account": envelope.account,
+                "external_id": envelope.external_id,
+                "update_key": envelope.update_key,
+                "seq": state["last_seq"],
+                "kind": envelope.kind,
+                "answerable": envelope.answerable,
+                "text": envelope.text,
+                "fingerprint": print_,
+                "envelope": envelope.model_dump(mode="json"),
+                "received_at": envelope.received_at,
+            }
+        )
+        if envelope.kind == "edit" and envelope.edits:
+            edits.append((conversation.id, envelope))
+        entry = (envelope.id, conversation.id, state["last_seq"], envelope.answerable, print_)
+        known[_external_key(envelope, conversation.id)] = entry
+        if envelope.update_key:
+            known[_update_key(envelope)] = entry
+        results.append(Acceptance(envelope.id, conversation.id, state["last_seq"], "new", envelope.answerable))
+    connection = session.connection()
+    if rows:
+        connection.execute(_message.insert(), rows)
+        connection.execute(
+            update(_conversation)
+            .where(_conversation.c.id == bindparam("b_id"))
+            .values({name: bindparam(name) for name in next(iter(touched.values())) if name != "b_id"}),
+            list(touched.values()),
+        )
+    for conversation_id, edit in edits:
+        # An edit of a message nobody has begun to answer replaces its text; a later one changes nothing.
+        connection.execute(
+            update(_message)
+            .where(
+                _message.c.conversation_id == conversation_id,
+                _message.c.external_id == edit.edits,
+                _message.c.turn_id.is_(None),
+            )
+            .values(text=edit.text, edited_at=now)
+        )
+    return results
+
+
+def accept_one(session: Session, envelope: Envelope, now: datetime) -> Acceptance:
+    """:func:`accept` for a single envelope, also when another transaction stored it at the same moment."""
+    try:
+        with session.begin_nested():
+            return accept(session, [envelope], now)[0]
+    except IntegrityError:
+        found = session.connection().execute(
+            select(
+                _message.c.id, _message.c.conversation_id, _message.c.seq, _message.c.answerable, _message.c.fingerprint
+            ).where(
+                _message.c.channel == envelope.channel,
+                _message.c.account == envelope.account,
+                _message.c.update_key == envelope.update_key,
+            )
+        ).one()  # fmt: skip
+        outcome: Literal["duplicate", "conflict"] = (
+            "duplicate" if found.fingerprint == fingerprint(envelope) else "conflict"
+        )
+        return Acceptance(found.id, found.conversation_id, found.seq, outcome, found.answerable)
+
+
+def quarantine(session: Session, *, channel: str, account: str, body: bytes, error: str, now: datetime) -> None:
+    """Keep an authentic delivery nobody could parse; the same body is kept once."""
+    insert_ignoring(
+        session,
+        _quarantine,
+        [
+            {
+                "id": new_id(),
+                "channel": channel,
+                "account": account,
+                "digest": hashlib.sha256(body).hexdigest(),
+                "body": body,
+                "error": error,
+                "received_at": now,
+            }
+        ],
+    )
+
+
+_Known = tuple[str, str, int, bool, str]
+
+
+def _external_key(envelope: Envelope, conversation_id: str) -> tuple[str, ...]:
+    return ("external", envelope.channel, envelope.account, conversation_id, envelope.external_id)
+
+
+def _update_key(envelope: Envelope) -> tuple[str, ...]:
+    return ("update", envelope.channel, envelope.account, envelope.update_key or "")
+
+
+def _lock_conversations(session: Session, envelopes: Sequence[Envelope], now: datetime) -> dict[tuple[str, ...], Any]:
+    keys = sorted({(e.channel, e.account, e.conversation) for e in envelopes})
+    insert_ignoring(
+        session,
+        _conversation,
+        [
+            {
+                "id": new_id(),
+                "channel": channel,
+                "account": account,
+                "key": key,
+                "last_seq": 0,
+                "mode": "bot",
+                "address": {},
+                "created_at": now,
+                "updated_at": now,
+            }
+            for channel, account, key in keys
+        ],
+    )
+    # Sorted, so that two groups with the same conversations lock them in the same order.
+    found = session.connection().execute(
+        select(_conversation)
+        .where(tuple_(_conversation.c.channel, _conversation.c.account, _conversation.c.key).in_(keys))
+        .order_by(_conversation.c.channel, _conversation.c.account, _conversation.c.key)
+        .with_for_update()
+    )
+    return {(row.channel, row.account, row.key): row for row in found}
+
+
+def _known_messages(
+    session: Session, envelopes: Sequence[Envelope], conversations: dict[tuple[str, ...], Any]
+) -> dict[tuple[str, ...], _Known]:
+    externals = {(conversations[e.channel, e.account, e.conversation].id, e.external_id) for e in envelopes}
+    updates = {(e.channel, e.account, e.update_key) for e in envelopes if e.update_key}
+    columns = select(
+        _message.c.id, _message.c.conversation_id, _message.c.seq, _message.c.answerable, _message.c.fingerprint,
+        _message.c.channel, _message.c.account, _message.c.external_id, _message.c.update_key,
+    )  # fmt: skip
+    wanted = [columns.where(tuple_(_message.c.conversation_id, _message.c.external_id).in_(sorted(externals)))]
+    if updates:
+        key = tuple_(_message.c.channel, _message.c.account, _message.c.update_key)
+        wanted.append(columns.where(key.in_(sorted(updates))))
+    known: dict[tuple[str, ...], _Known] = {}
+    for query in wanted:
+        for row in session.connection().execute(query):
+            entry = (row.id, row.conversation_id, row.seq, row.answerable, row.fingerprint)
+            known["external", row.channel, row.account, row.conversation_id, row.external_id] = entry
+            if row.update_key:
+                known["update", row.channel, row.account, row.update_key] = entry
+    return known
+
+
+def _profile(conversation: Any) -> dict[str, Any]:
+    return {name: getattr(conversation, name) for name in ("address", "locale", "sender_id", "sender_name")}
+
+
+def _refresh(state: dict[str, Any], envelope: Envelope) -> None:
+    """Keep the newest address and what is known of the customer; a person of the company is no customer."""
+    if envelope.address:
+        state["address"] = envelope.address
+    if envelope.kind in ("outgoing", "event"):
+        return
+    state["sender_id"] = envelope.sender.id
+    state["locale"] = envelope.sender.locale or state["locale"]
+    state["sender_name"] = envelope.sender.name or state["sender_name"]
