@@ -33,6 +33,9 @@ class TurnSettings(Group):
     longest_wait: Duration = Field(timedelta(seconds=8), description="A burst is answered after this in any case.")
     max_messages: int = Field(20, ge=1, le=100, description="Messages one turn gathers at most.")
     lease: Duration = Field(timedelta(seconds=60), description="A step silent for this long is taken over.")
+    patience: Duration = Field(
+        timedelta(seconds=30), description="Work that nobody has begun after this is handed to the workers again."
+    )
     max_attempts: int = Field(5, ge=1, le=50, description="Attempts of one step before the turn fails.")
     retry_base: Duration = Field(timedelta(seconds=0.5), description="First retry delay; doubles each time.")
     retry_max: Duration = Field(timedelta(seconds=30), description="Longest retry delay.")
@@ -40,9 +43,8 @@ class TurnSettings(Group):
 
 
 class AnswerSettings(Group):
-    modes: list[Mode] = Field(
-        default_factory=lambda: ["direct", "grounded", "clarify", "smalltalk"],
-        description="Modes that may be used.",
+    modes: tuple[Mode, ...] = Field(
+        ("direct", "grounded", "clarify", "smalltalk"), description="Modes that may be used; unknown always may."
     )
     direct_threshold: float | None = Field(
         None, ge=0, le=1, description="Confidence from which a stored answer is sent as written."
@@ -93,8 +95,7 @@ class Settings(Group):
     flower_password: SecretStr | None = Field(None, description="Flower's password; generated when missing.")
     admin_password: SecretStr | None = Field(None, description="Console password; generated when missing.")
     channels: dict[str, dict[str, Account]] = Field(
-        default_factory=lambda: {"widget": {"default": WidgetAccount()}},
-        description="Accounts by channel and name.",
+        default_factory=lambda: _read_accounts({}, "defaults"), description="Accounts by channel and name."
     )
     turn: TurnSettings = Field(default_factory=lambda: TurnSettings())
     answer: AnswerSettings = Field(default_factory=lambda: AnswerSettings())

@@ -1,0 +1,1 @@
+"""Content of a message -> text the steps can use."""

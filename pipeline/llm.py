@@ -1,0 +1,158 @@
+"""The one door to language models, over LiteLLM. Nothing else imports it.
+
+A route is an ordered list of models: the next one is asked after a time-out, a 429, a 5xx or a request too
+long for the model, never after 400, 401 or 403, which would fail, and be paid for, everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+
+from pipeline.errors import ProviderRefused, ProviderUnavailable
+from pipeline.turn import Usage
+from ragline.errors import PermanentError, TransientError
+from ragline.logs import get_logger
+from ragline.settings import Settings
+
+log = get_logger(__name__)
+
+#: The model of a provider whose key is in the environment, where no route is set.
+DEFAULT_MODELS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("OPENAI_API_KEY", "OPENAI_API_BASE"), "openai/gpt-4.1-mini"),
+    (("GEMINI_API_KEY",), "gemini/gemini-2.5-flash"),
+    (("ANTHROPIC_API_KEY",), "anthropic/claude-haiku-4-5"),
+)
+#: Provider prefix -> environment names of its key and its base address.
+_CREDENTIALS = {
+    "openai": ("OPENAI_API_KEY", "OPENAI_API_BASE"),
+    "azure": ("AZURE_API_KEY", "AZURE_API_BASE"),
+    "gemini": ("GEMINI_API_KEY", "GEMINI_API_BASE"),
+    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_API_BASE"),
+    "ollama_chat": (None, "OLLAMA_API_BASE"),
+    "ollama": (None, "OLLAMA_API_BASE"),
+}
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A model's text, and what it cost (``usage.template`` is the caller's to fill in)."""
+
+    text: str
+    usage: Usage
+
+
+class LanguageModel(Protocol):
+    """What the generate step needs of a language model."""
+
+    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
+        """One answer. Raises ``ProviderUnavailable`` (worth a retry) or ``ProviderRefused``."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of ``text`` for the first model of the route, an estimate where its tokenizer is not public."""
+        ...
+
+
+def text_route(settings: Settings) -> list[str]:
+    """Model names for text: ``llm.routes.text``, else the default model of each provider with a key."""
+    configured = settings.llm.routes.get("text")
+    if configured is not None:
+        return list(configured)
+    return [model for names, model in DEFAULT_MODELS if any(os.environ.get(name) for name in names)]
+
+
+def make_language_model(settings: Settings) -> LanguageModel | None:
+    """The configured language model; None where there is none: the engine then answers direct or unknown."""
+    route = text_route(settings)
+    return LiteLlm(route, settings.llm.timeout) if route else None
+
+
+class LiteLlm:
+    """A route of models through LiteLLM. LiteLLM is imported at the first call: it costs seconds and 165 MB."""
+
+    def __init__(self, route: Sequence[str], timeout: timedelta) -> None:
+        self._route = list(route)
+        self._timeout = timeout.total_seconds()
+
+    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
+        last: TransientError | None = None
+        for model in self._route:
+            try:
+                return self._ask(model, messages, max_tokens)
+            except ProviderUnavailable as error:
+                log.warning("model_unavailable", model=model, error=str(error))
+                last = error
+        assert last is not None
+        raise last
+
+    def count_tokens(self, text: str) -> int:
+        return int(_litellm().token_counter(model=self._route[0], text=text))
+
+    def _ask(self, model: str, messages: Sequence[dict[str, str]], max_tokens: int) -> Completion:
+        litellm = _litellm()
+        key_name, base_name = _CREDENTIALS.get(model.partition("/")[0], (None, None))
+        base = os.environ.get(base_name) if base_name else None
+        # A local server needs no key, but the client library refuses to start without one.
+        key = (os.environ.get(key_name) if key_name else None) or ("none" if base else None)
+        try:
+            response = litellm.completion(
+                model=model, messages=list(messages), max_tokens=max_tokens, temperature=0.2,
+                timeout=self._timeout, max_retries=0, api_key=key, api_base=base,
+            )  # fmt: skip
+        except Exception as error:
+            raise convert_error(error, model, key_name) from error
+        choices = getattr(response, "choices", None) or []
+        text = (choices[0].message.content or "").strip() if choices else ""
+        if not text:
+            raise ProviderUnavailable(f"{model} returned no text")
+        usage = getattr(response, "usage", None)
+        return Completion(
+            text,
+            Usage(
+                tokens_in=int(getattr(usage, "prompt_tokens", 0) or 0),
+                tokens_out=int(getattr(usage, "completion_tokens", 0) or 0),
+                cost=_cost(litellm.completion_cost, response, model),
+                model=model,
+            ),
+        )
+
+
+def convert_error(error: Exception, model: str, key_name: str | None) -> TransientError | PermanentError:
+    """LiteLLM's (that is, OpenAI's) error classes as ours; the text tells what to do and quotes nothing."""
+    status = getattr(error, "status_code", None)
+    kind = type(error).__name__
+    if kind == "ContextWindowExceededError":
+        return ProviderUnavailable(f"{model}: the request is longer than the model's context")
+    if status in (401, 403):
+        where = key_name or "the provider's key"
+        return ProviderRefused(f"{model} refused the key ({status}); check {where}")
+    if status == 404:
+        return ProviderRefused(f"{model} is not known to the provider (404); check llm.routes.text")
+    if isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429):
+        return ProviderRefused(f"{model} refused the request ({status}, {kind})")
+    headers = getattr(error, "litellm_response_headers", None) or {}
+    wait = str(headers.get("retry-after", ""))
+    retry_after = float(wait) if wait.replace(".", "", 1).isdigit() else None
+    return ProviderUnavailable(f"{model} did not answer ({status or kind})", retry_after)
+
+
+def _cost(completion_cost: Callable[..., float], response: Any, model: str) -> Decimal | None:
+    try:
+        return Decimal(repr(completion_cost(completion_response=response, model=model)))
+    except Exception as error:  # LiteLLM raises several unrelated classes for a model without a price
+        log.info("model_unpriced", model=model, reason=type(error).__name__)
+        return None
+
+
+def _litellm() -> Any:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import waits for the network
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    return litellm

@@ -1,0 +1,19 @@
+"""Deliver: the answer as the parts to be sent. Writing them down and sending them is the workers' part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.prompts import load
+from pipeline.senders.base import Sender
+from pipeline.turn import Answer
+
+
+def deliver(answer: Answer, *, sender: Sender) -> list[dict[str, Any]]:
+    """Bodies of the messages to send, in order, within the channel's limits."""
+    return sender.split(answer.text)
+
+
+def notice(language: str, *, sender: Sender) -> list[dict[str, Any]]:
+    """The honest line a customer gets when their message cannot be answered now."""
+    return sender.split(load("reply_failed").render(language=language))

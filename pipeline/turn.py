@@ -1,0 +1,69 @@
+"""What the steps see of a turn, and what each of them returns."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.envelope import Kind
+
+Role = Literal["customer", "assistant", "operator"]
+Mode = Literal["direct", "grounded", "clarify", "smalltalk", "unknown"]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TurnMessage(Frozen):
+    """One of the messages a turn answers, in order."""
+
+    kind: Kind
+    text: str = ""
+    files: int = Field(0, description="Files that came with it.")
+
+
+class Turn(Frozen):
+    """The messages one reply answers. ``locale`` is what the channel says of the customer (BCP 47)."""
+
+    id: str
+    messages: tuple[TurnMessage, ...]
+    locale: str | None = None
+    history: tuple[tuple[Role, str], ...] = ()
+
+
+class Classification(Frozen):
+    """``language``: of the reply, ``ru`` or ``en``. ``question``: the messages as one readable text."""
+
+    language: Literal["ru", "en"]
+    request: Literal["question", "greeting", "thanks", "farewell", "human", "unreadable"]
+    question: str
+
+
+class Citation(Frozen):
+    id: str
+    title: str
+
+
+class Usage(Frozen):
+    """What a model call cost. ``cost`` in US dollars; None for a model without a known price."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: Decimal | None = Decimal(0)
+    model: str | None = None
+    template: str | None = None
+    template_version: str | None = None
+
+
+class Answer(Frozen):
+    """What the customer is told. ``flag`` is the cause of a red flag, where a person should look."""
+
+    text: str
+    mode: Mode
+    confidence: float = Field(ge=0, le=1)
+    citations: tuple[Citation, ...] = ()
+    flag: str | None = None
+    usage: Usage = Usage()

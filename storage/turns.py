@@ -1,0 +1,393 @@
+"""Turns: who may do which step, by compare-and-set; the ledger; what closes a turn.
+
+A turn's ``step`` is the step to do next; None while its answer is being sent. ``lease`` names the attempt
+that holds the step, ``due_at`` is when that lease ends, or (no lease) when the step should have begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+from sqlalchemy import CursorResult, func, or_
+from sqlalchemy import update as sql_update
+from sqlmodel import Session, col, select
+
+from pipeline.envelope import Envelope
+from ragline.errors import RaglineError
+from ragline.ids import new_id
+from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
+
+Role = Literal["customer", "assistant", "operator"]
+STEPS = ("classify", "retrieve", "generate", "deliver")
+
+
+class LeaseLost(RaglineError):
+    """Another attempt has taken the step over; this one's result is thrown away."""
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """The burst may still go on; look again at ``due``."""
+
+    due: datetime
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to do one step, and everything the step needs to know."""
+
+    turn: Turn
+    conversation: Conversation
+    messages: Sequence[Message]
+    results: dict[str, dict[str, Any]]
+    step: str
+    attempt: int
+    token: str
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What one attempt cost. ``ms`` is wall time; ``cost`` is None for a model without a known price."""
+
+    ms: float
+    started_at: datetime
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: Decimal | None = Decimal(0)
+    model: str | None = None
+    template: str | None = None
+    template_version: str | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a step leaves behind: its result, and for some steps rows for others to act on."""
+
+    result: dict[str, Any]
+    parts: Sequence[dict[str, Any]] = ()
+    mode: str | None = None
+    flag: str | None = None
+    suggested: bool = False
+    question: str = field(default="", repr=False)
+
+
+def following(step: str) -> str | None:
+    """The step after ``step``; None after the last."""
+    position = STEPS.index(step) + 1
+    return STEPS[position] if position < len(STEPS) else None
+
+
+def rowcount(result: Any) -> int:
+    """Rows an UPDATE touched."""
+    assert isinstance(result, CursorResult)
+    return result.rowcount
+
+
+def open_turn(
+    session: Session,
+    conversation_id: str,
+    *,
+    now: datetime,
+    quiet: timedelta,
+    longest_wait: timedelta,
+    max_messages: int,
+    patience: timedelta,
+) -> Turn | NotYet | None:
+    """Gather the unanswered messages of a conversation into a turn, if their burst is over.
+
+    None: nothing waits, or a turn is active already; whoever closes that one looks again.
+    """
+    conversation = session.exec(
+        select(Conversation).where(Conversation.id == conversation_id).with_for_update()
+    ).one_or_none()
+    if conversation is None:
+        return None
+    active = select(Turn.id).where(Turn.conversation_id == conversation_id, Turn.status == "processing")
+    if session.exec(active).first() is not None:
+        return None
+    waiting = session.exec(
+        select(Message.id, Message.received_at)
+        .where(
+            Message.conversation_id == conversation_id,
+            col(Message.turn_id).is_(None),
+            col(Message.answerable).is_(True),
+        )
+        .order_by(col(Message.seq))
+        .limit(max_messages)
+    ).all()
+    if not waiting:
+        return None
+    times = [received_at for _, received_at in waiting]
+    due = min(max(times) + quiet, min(times) + longest_wait)
+    if due > now and len(waiting) < max_messages:
+        return NotYet(due)
+    turn = Turn(conversation_id=conversation_id, due_at=now + patience, created_at=now)
+    session.add(turn)
+    session.flush()
+    session.exec(
+        sql_update(Message)
+        .where(col(Message.id).in_([message_id for message_id, _ in waiting]))
+        .values(turn_id=turn.id)
+    )
+    return turn
+
+
+def claim(session: Session, turn_id: str, step: str, *, now: datetime, lease: timedelta) -> Claim | Turn | None:
+    """Take ``step`` of a turn.
+
+    Returns the claim; or the turn where the step is done already (the caller goes on to the next one); or
+    None where another attempt holds it, or the turn is gone.
+    """
+    token = new_id()
+    taken = session.exec(
+        sql_update(Turn)
+        .where(
+            col(Turn.id) == turn_id,
+            col(Turn.status) == "processing",
+            col(Turn.step) == step,
+            or_(col(Turn.lease).is_(None), col(Turn.due_at) < now),
+        )
+        .values(lease=token, attempt=Turn.attempt + 1, due_at=now + lease)
+        .execution_options(synchronize_session=False)
+    )
+    turn = session.get(Turn, turn_id)
+    if turn is None:
+        return None
+    if rowcount(taken) == 0:
+        return None if turn.status == "processing" and turn.step == step else turn
+    conversation = session.get_one(Conversation, turn.conversation_id)
+    messages = session.exec(select(Message).where(Message.turn_id == turn_id).order_by(col(Message.seq))).all()
+    earlier = session.exec(
+        select(StepRun.step, StepRun.result)
+        .where(StepRun.turn_id == turn_id, StepRun.outcome == "ok")
+        .order_by(col(StepRun.started_at))
+    )
+    return Claim(
+        turn, conversation, messages, {name: dict(result) for name, result in earlier}, step, turn.attempt, token
+    )
+
+
+def extend(session: Session, held: Claim, *, now: datetime, lease: timedelta) -> bool:
+    """Keep a long step's lease. False when it is lost."""
+    kept = session.exec(
+        sql_update(Turn).where(col(Turn.id) == held.turn.id, col(Turn.lease) == held.token).values(due_at=now + lease)
+    )
+    return rowcount(kept) == 1
+
+
+def finish(
+    session: Session, held: Claim, done: Done, ledger: Ledger, *, now: datetime, patience: timedelta
+) -> list[str]:
+    """Write the step's result, its ledger row and what follows from it, and move the turn on.
+
+    Returns the ids of the outbox rows made. Raises :class:`LeaseLost`.
+    """
+    after: dict[str, Any] = {
+        "step": following(held.step), "attempt": 0, "lease": None, "due_at": now + patience,
+    }  # fmt: skip
+    if done.mode:
+        after["mode"] = done.mode
+    if done.suggested:
+        after |= {"status": "suggested", "closed_at": now, "step": None}
+    _release(session, held, after)
+    session.add(_run(held, ledger, "ok", result=done.result))
+    if done.flag:
+        raise_flag(session, held, done.flag, done.question, now)
+    rows = [
+        Outbox(
+            turn_id=held.turn.id, conversation_id=held.conversation.id, kind="answer", part=part, body=body, due_at=now
+        )
+        for part, body in enumerate(done.parts)
+    ]
+    session.add_all(rows)
+    return [row.id for row in rows]
+
+
+def retry_later(
+    session: Session, held: Claim, error: RaglineError, ledger: Ledger, *, now: datetime, delay: timedelta
+) -> None:
+    """Note a failed attempt and free the step for the next one, due after ``delay``."""
+    _release(session, held, {"lease": None, "due_at": now + delay})
+    session.add(_run(held, ledger, "retry", error=error))
+
+
+def fail(
+    session: Session,
+    held: Claim,
+    error: Exception,
+    ledger: Ledger,
+    *,
+    now: datetime,
+    notice: Sequence[dict[str, Any]],
+    question: str,
+) -> list[str]:
+    """End the turn as failed: it keeps its step and reason, a red flag is raised, one notice goes out.
+
+    Returns the ids of the notice's outbox rows. Raises :class:`LeaseLost`.
+    """
+    _release(
+        session,
+        held,
+        {
+            "status": "failed",
+            "lease": None,
+            "closed_at": now,
+            "error": str(error),
+            "error_class": type(error).__name__,
+        },
+    )
+    session.add(_run(held, ledger, "failed", error=error))
+    raise_flag(session, held, "step_failed", question, now)
+    told = session.exec(select(Outbox.id).where(Outbox.turn_id == held.turn.id, Outbox.kind == "notice")).first()
+    if told is not None or held.conversation.mode == "human":
+        return []
+    rows = [
+        Outbox(
+            turn_id=held.turn.id, conversation_id=held.conversation.id, kind="notice", part=part, body=body, due_at=now
+        )
+        for part, body in enumerate(notice)
+    ]
+    session.add_all(rows)
+    return [row.id for row in rows]
+
+
+def raise_flag(session: Session, held: Claim, cause: str, question: str, now: datetime) -> None:
+    """One red flag a turn and cause."""
+    present = select(RedFlag.id).where(RedFlag.turn_id == held.turn.id, RedFlag.cause == cause)
+    if session.exec(present).first() is None:
+        session.add(
+            RedFlag(
+                turn_id=held.turn.id,
+                conversation_id=held.conversation.id,
+                message_id=held.messages[-1].id if held.messages else None,
+                cause=cause,
+                question=question,
+                created_at=now,
+            )
+        )
+
+
+def history(session: Session, conversation_id: str, *, before_seq: int, limit: int = 40) -> list[tuple[Role, str]]:
+    """The newest lines before ``before_seq``, oldest first: ("customer" | "assistant" | "operator", text)."""
+    said = session.exec(
+        select(Message.seq, Message.kind, Message.text)
+        .where(
+            Message.conversation_id == conversation_id,
+            Message.seq < before_seq,
+            col(Message.kind).not_in(("edit", "event")),
+            Message.text != "",
+        )
+        .order_by(col(Message.seq).desc())
+        .limit(limit)
+    ).all()
+    sent = session.exec(
+        select(Outbox.seq, Outbox.kind, Outbox.body)
+        .where(Outbox.conversation_id == conversation_id, col(Outbox.seq) < before_seq)
+        .order_by(col(Outbox.seq).desc())
+        .limit(limit)
+    ).all()
+    lines: list[tuple[int, Role, str]] = [
+        (seq, "operator" if kind == "outgoing" else "customer", text) for seq, kind, text in said
+    ]
+    lines += [
+        (seq or 0, "operator" if kind == "operator" else "assistant", str(body.get("text", "")))
+        for seq, kind, body in sent
+    ]
+    return [(role, text) for _, role, text in sorted(lines)[-limit:]]
+
+
+def has_waiting(session: Session, conversation_id: str) -> bool:
+    """Whether messages of the conversation wait for a turn."""
+    waiting = select(Message.id).where(
+        Message.conversation_id == conversation_id, col(Message.turn_id).is_(None), col(Message.answerable).is_(True)
+    )
+    return session.exec(waiting.limit(1)).first() is not None
+
+
+@dataclass(frozen=True)
+class Stalled:
+    """Work nobody is doing: conversations to open, and turns to go on with (id, step)."""
+
+    conversations: list[tuple[str, str, str]]
+    turns: list[tuple[str, str]]
+
+
+def stalled(session: Session, *, now: datetime, patience: timedelta, limit: int = 500) -> Stalled:
+    """Find waiting messages without an active turn, and turns whose step is overdue.
+
+    An overdue turn is given ``patience`` more, so that a backlog does not gather a task a sweep.
+    Conversations come as (id, channel, account).
+    """
+    busy = select(Turn.conversation_id).where(Turn.status == "processing")
+    waiting = session.exec(
+        select(Conversation.id, Conversation.channel, Conversation.account)
+        .join(Message, col(Message.conversation_id) == Conversation.id)
+        .where(
+            col(Message.turn_id).is_(None),
+            col(Message.answerable).is_(True),
+            col(Message.conversation_id).not_in(busy),
+        )
+        .group_by(Conversation.id, Conversation.channel, Conversation.account)
+        .order_by(func.min(Message.received_at))
+        .limit(limit)
+    ).all()
+    overdue = session.exec(
+        select(Turn)
+        .where(Turn.status == "processing", col(Turn.step).is_not(None), col(Turn.due_at) < now)
+        .order_by(col(Turn.due_at))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    found = [(turn.id, turn.step or "classify") for turn in overdue]
+    for turn in overdue:
+        turn.due_at = now + patience
+        turn.lease = None
+        session.add(turn)
+    return Stalled(list(waiting), found)
+
+
+def envelope_of(message: Message) -> Envelope:
+    """The envelope as it was accepted, with the text as it stands after edits."""
+    return Envelope.model_validate({**message.envelope, "text": message.text})
+
+
+def _release(session: Session, held: Claim, values: dict[str, Any]) -> None:
+    moved = session.exec(
+        sql_update(Turn)
+        .where(col(Turn.id) == held.turn.id, col(Turn.lease) == held.token, col(Turn.status) == "processing")
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+    if rowcount(moved) == 0:
+        raise LeaseLost(f"step {held.step} of turn {held.turn.id} was taken over by another attempt")
+
+
+def _run(
+    held: Claim,
+    ledger: Ledger,
+    outcome: str,
+    *,
+    result: dict[str, Any] | None = None,
+    error: Exception | None = None,
+) -> StepRun:
+    return StepRun(
+        turn_id=held.turn.id,
+        step=held.step,
+        attempt=held.attempt,
+        outcome=outcome,
+        ms=ledger.ms,
+        tokens_in=ledger.tokens_in,
+        tokens_out=ledger.tokens_out,
+        cost=ledger.cost,
+        model=ledger.model,
+        template=ledger.template,
+        template_version=ledger.template_version,
+        result=result or {},
+        error=str(error) if error else None,
+        error_class=type(error).__name__ if error else None,
+        started_at=ledger.started_at,
+    )

@@ -1,0 +1,1 @@
+"""Celery: the application, the one base task, the tasks, the sweeper."""

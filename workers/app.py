@@ -1,0 +1,14 @@
+"""The Celery application. ``celery -A workers.app worker -Q cpu``"""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from ragline.settings import load_dotenv_once
+
+load_dotenv_once()
+app = Celery("ragline", include=["workers.tasks"])
+app.config_from_object("celeryconfig")
+
+# Imported for its signal handlers: logging, readiness, warm-up.
+import workers.signals  # noqa: E402, F401

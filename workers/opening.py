@@ -1,0 +1,59 @@
+"""Opening turns, and handing them to the workers as a chain of four tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from celery import Celery, chain
+
+from ragline.logs import get_logger
+from storage import turns
+from storage.models import Conversation, Turn
+from storage.turns import STEPS, NotYet
+from workers.runtime import Runtime
+
+log = get_logger(__name__)
+
+
+def submit(app: Celery, turn_id: str, step: str = STEPS[0]) -> None:
+    """Enqueue the turn's steps from ``step`` on. Never raises: an overdue turn is found by the sweeper."""
+    todo = STEPS[STEPS.index(step) :]
+    try:
+        chain(*(app.signature(f"ragline.{name}", args=(turn_id,), immutable=True) for name in todo)).apply_async()
+    except Exception as error:  # kombu raises transport errors of several families
+        log.warning("turn_not_enqueued", turn_id=turn_id, error=type(error).__name__)
+
+
+def open_turns(runtime: Runtime, app: Celery, conversation_ids: Iterable[str]) -> dict[str, datetime]:
+    """Open a turn in each conversation whose burst is over.
+
+    Returns the conversations to look at again, and when.
+    """
+    later: dict[str, datetime] = {}
+    for conversation_id in conversation_ids:
+        opened = _open(runtime, conversation_id)
+        if isinstance(opened, NotYet):
+            later[conversation_id] = opened.due
+        elif opened is not None:
+            log.info("turn_opened", turn_id=opened.id, conversation_id=conversation_id)
+            submit(app, opened.id)
+            runtime.announce(conversation_id)
+    return later
+
+
+def _open(runtime: Runtime, conversation_id: str) -> Turn | NotYet | None:
+    settings = runtime.settings
+    with runtime.database.write() as session:
+        conversation = session.get(Conversation, conversation_id)
+        if conversation is None:
+            return None
+        return turns.open_turn(
+            session,
+            conversation_id,
+            now=runtime.clock(),
+            quiet=settings.quiet_window(conversation.channel, conversation.account),
+            longest_wait=settings.turn.longest_wait,
+            max_messages=settings.turn.max_messages,
+            patience=settings.turn.patience,
+        )

@@ -1,0 +1,123 @@
+"""Sending outbox rows: claim, call the channel outside any transaction, commit what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+
+from pipeline.errors import AmbiguousSend, FloodWait, NotSent, Undeliverable
+from pipeline.senders.base import Outgoing
+from ragline.errors import PermanentError, TransientError
+from ragline.logs import get_logger
+from storage import outbox
+from storage.outbox import Closed, Sending
+from workers.runtime import Runtime
+
+#: A send is answered or broken within this time (the senders' own deadlines are shorter); later its sender is dead.
+SEND_LEASE = timedelta(seconds=60)
+log = get_logger(__name__)
+
+
+class SenderDied(TransientError):
+    """The process that was sending this row is gone."""
+
+
+def send_rows(runtime: Runtime, row_ids: list[str]) -> tuple[Closed | None, dict[str, datetime]]:
+    """Send rows in order.
+
+    Returns the turn this closed, if it did, and the rows to try again with their time; after one of those the
+    rest of its turn waits behind it.
+    """
+    closed = None
+    for row_id in row_ids:
+        closed, due = send_row(runtime, row_id)
+        if due is not None:
+            return closed, {row_id: due}
+    return closed, {}
+
+
+def send_row(runtime: Runtime, row_id: str) -> tuple[Closed | None, datetime | None]:
+    """Send one row if it is due. Returns the turn this closed, and when to try again."""
+    with runtime.database.write() as session:
+        sending = outbox.claim(session, row_id, now=runtime.clock(), lease=SEND_LEASE)
+    if sending is None:
+        return None, None
+    with structlog.contextvars.bound_contextvars(
+        outbox_id=row_id,
+        turn_id=sending.row.turn_id,
+        conversation_id=sending.conversation.id,
+        channel=sending.conversation.channel,
+    ):
+        closed, due = _send(runtime, sending)
+        runtime.announce(sending.conversation.id)
+        return closed, due
+
+
+def _send(runtime: Runtime, sending: Sending) -> tuple[Closed | None, datetime | None]:
+    row, conversation = sending.row, sending.conversation
+    try:
+        sender = runtime.sender(conversation.channel, conversation.account)
+        external_id = sender.send(
+            Outgoing(
+                key=row.id,
+                conversation=conversation.key,
+                address=conversation.address,
+                body=row.body,
+                part=row.part,
+                reply_to=sending.reply_to,
+            )
+        )
+    except FloodWait as error:
+        until = runtime.clock() + timedelta(seconds=error.retry_after or 1)
+        with runtime.database.write() as session:
+            outbox.flood(session, sending, error, until=until, whole_account=error.scope == "account")
+        log.warning("flood_wait", seconds=error.retry_after, scope=error.scope)
+        return None, until
+    except AmbiguousSend as error:
+        return settle_ambiguous(runtime, row.id, conversation.channel, conversation.account, error)
+    except TransientError as error:
+        if not isinstance(error, NotSent):
+            log.error("sender_broke_its_contract", error_class=type(error).__name__)
+        until = runtime.clock() + _backoff(runtime, row.attempts, error)
+        with runtime.database.write() as session:
+            outbox.postpone(session, row.id, error, due=until)
+        log.warning("send_postponed", error=str(error), attempt=row.attempts)
+        return None, until
+    except PermanentError as error:
+        with runtime.database.write() as session:
+            closed = outbox.fail(
+                session, row.id, error, now=runtime.clock(), undeliverable=isinstance(error, Undeliverable)
+            )
+        log.error("send_failed", error=str(error), error_class=type(error).__name__)
+        return closed, None
+    except Exception as error:
+        # A fault of ours after the request may have gone out: nobody can say, so it is treated so.
+        log.exception("sender_crashed")
+        ambiguous = AmbiguousSend(f"the sender failed unexpectedly ({type(error).__name__})")
+        return settle_ambiguous(runtime, row.id, conversation.channel, conversation.account, ambiguous)
+    with runtime.database.write() as session:
+        closed = outbox.sent(session, row.id, external_id, now=runtime.clock())
+    log.info("part_sent", part=row.part, kind=row.kind)
+    return closed, None
+
+
+def settle_ambiguous(
+    runtime: Runtime, row_id: str, channel: str, account: str, error: TransientError
+) -> tuple[Closed | None, datetime | None]:
+    """Send once more or keep for a person, as the account says."""
+    configured = runtime.settings.channels.get(channel, {}).get(account)
+    now = runtime.clock()
+    with runtime.database.write() as session:
+        closed = outbox.ambiguous(
+            session, row_id, error, now=now, resend=configured is None or configured.ambiguous == "resend"
+        )
+        row = outbox.status_of(session, row_id)
+    log.warning("send_ambiguous", outbox_id=row_id, error=str(error), becomes=row)
+    return closed, now if row == "pending" else None
+
+
+def _backoff(runtime: Runtime, attempts: int, error: TransientError) -> timedelta:
+    settings = runtime.settings.turn
+    waited: timedelta = min(settings.retry_base * 2 ** min(attempts - 1, 16), settings.retry_max)
+    return max(waited, timedelta(seconds=error.retry_after or 0))

@@ -1,0 +1,79 @@
+"""What happens around the life of a worker: logging, warm-up before it takes work, and the sign that it consumes."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from celery import signals
+from redis.exceptions import RedisError
+
+from ragline.logs import configure_logging, get_logger
+from ragline.settings import get_settings
+
+#: Seconds a readiness key lives; renewed by the worker's heartbeat every few seconds.
+READY_TTL = 30
+log = get_logger(__name__)
+
+
+@signals.setup_logging.connect
+def _logging(**_: Any) -> None:
+    settings = get_settings()
+    configure_logging(settings.log.level, settings.log.format)
+
+
+@signals.worker_init.connect
+def _warm_up(sender: Any = None, **_: Any) -> None:
+    """Load the embedding model before the first task; a worker of another queue never loads it."""
+    if "cpu" in _queues(sender):
+        from workers.runtime import get_runtime
+
+        get_runtime().searcher.warm_up()
+
+
+@signals.worker_ready.connect
+def _ready(sender: Any = None, **_: Any) -> None:
+    """Say in Redis, for as long as this worker consumes, that its queues are served."""
+    consumer = sender
+    stop = threading.Event()
+
+    def renew() -> None:
+        from workers.runtime import get_runtime
+
+        names = [f"ragline:ready:{queue}" for queue in _queues(consumer)]
+        names.append(f"ragline:ready:{consumer.hostname}")
+        while not stop.is_set():
+            try:
+                if _consumes(consumer):
+                    pipe = get_runtime().redis.pipeline(transaction=False)
+                    for name in names:
+                        pipe.set(name, consumer.hostname, ex=READY_TTL)
+                    pipe.execute()
+            except RedisError as error:
+                log.warning("readiness_not_written", error=type(error).__name__)
+            stop.wait(READY_TTL / 6)
+
+    def goodbye(**_: Any) -> None:
+        stop.set()
+
+    signals.worker_shutting_down.connect(goodbye, weak=False)
+    threading.Thread(target=renew, name="readiness", daemon=True).start()
+
+
+@signals.worker_shutdown.connect
+def _close(**_: Any) -> None:
+    from workers.runtime import get_runtime
+
+    get_runtime().close()
+
+
+def _queues(worker: Any) -> set[str]:
+    """The queues a worker (or its consumer) was started for."""
+    return set(worker.app.amqp.queues.consume_from)
+
+
+def _consumes(consumer: Any) -> bool:
+    """Whether the worker is connected and has consumers on its queues, not merely a process."""
+    connection = getattr(consumer, "connection", None)
+    tasks = getattr(consumer, "task_consumer", None)
+    return bool(connection is not None and connection.connected and tasks is not None and tasks.queues)

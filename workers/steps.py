@@ -1,0 +1,206 @@
+"""One step of one turn: claim it in SQL, do it outside any transaction, write what came of it in one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+import structlog
+from pipeline.steps.retrieve import Retrieval
+
+from pipeline.llm import Completion, LanguageModel
+from pipeline.run import search_step
+from pipeline.steps.classify import classify
+from pipeline.steps.deliver import deliver, notice
+from pipeline.steps.generate import generate
+from pipeline.turn import Answer, Classification, Role, Turn, TurnMessage
+from ragline.errors import PermanentError, RaglineError, TransientError
+from ragline.logs import get_logger
+from storage import turns
+from storage.session import DatabaseUnavailable
+from storage.turns import Claim, Done, LeaseLost, Ledger
+from workers.runtime import Runtime
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step left to do: outbox rows to send; and, where its turn is over, why it failed."""
+
+    conversation_id: str
+    rows: list[str]
+    turn_over: bool = False
+    failure: str | None = None
+
+
+class StepHeld(RaglineError):
+    """Another attempt holds the step; it will go on with the chain."""
+
+
+class StepRetry(TransientError):
+    """The step is free again and due after ``retry_after`` seconds."""
+
+
+def run_step(runtime: Runtime, turn_id: str, step: str) -> Outcome:
+    """Do ``step`` of a turn if it is to be done; a step done before leaves nothing to do.
+
+    Raises :class:`StepHeld`, :class:`StepRetry` or ``DatabaseUnavailable``.
+    """
+    settings = runtime.settings.turn
+    with runtime.database.write() as session:
+        held = turns.claim(session, turn_id, step, now=runtime.clock(), lease=settings.lease)
+    if held is None:
+        raise StepHeld(f"step {step} of turn {turn_id} is being done elsewhere")
+    if not isinstance(held, Claim):
+        if held.status != "processing":
+            raise StepHeld(f"turn {turn_id} is over ({held.status})")
+        return Outcome(held.conversation_id, [])
+    with structlog.contextvars.bound_contextvars(
+        turn_id=turn_id,
+        step=step,
+        conversation_id=held.conversation.id,
+        channel=held.conversation.channel,
+        message_ids=[message.id for message in held.messages],
+    ):
+        return _attempt(runtime, held)
+
+
+def _attempt(runtime: Runtime, held: Claim) -> Outcome:
+    started_at, began = runtime.clock(), time.perf_counter()
+
+    def ledger(answer: Answer | None = None) -> Ledger:
+        usage = answer.usage.model_dump() if answer else {}
+        return Ledger(ms=round((time.perf_counter() - began) * 1000, 3), started_at=started_at, **usage)
+
+    try:
+        if held.attempt > runtime.settings.turn.max_attempts:
+            raise PermanentError(f"step {held.step} was begun {held.attempt - 1} times and never finished")
+        with runtime.leases.hold(held):
+            done, answer = _STEPS[held.step](runtime, held)
+        with runtime.database.write() as session:
+            rows = turns.finish(
+                session, held, done, ledger(answer), now=runtime.clock(), patience=runtime.settings.turn.patience
+            )
+    except LeaseLost:
+        log.warning("lease_lost")
+        raise StepHeld(f"step {held.step} of turn {held.turn.id} was taken over") from None
+    except DatabaseUnavailable:
+        raise  # nothing can be written; the lease runs out or the task comes back
+    except Exception as error:
+        return _failed(runtime, held, error, ledger())
+    log.info("step_done", ms=round((time.perf_counter() - began) * 1000, 1), mode=done.mode)
+    return Outcome(held.conversation.id, rows, turn_over=done.suggested)
+
+
+def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> Outcome:
+    """Try later, or end the turn with a notice to the customer and a red flag."""
+    settings = runtime.settings.turn
+    now = runtime.clock()
+    if isinstance(error, TransientError) and held.attempt < settings.max_attempts:
+        backoff = settings.retry_base * 2 ** (held.attempt - 1)
+        asked = timedelta(seconds=error.retry_after or 0)
+        delay = max(min(backoff, settings.retry_max), asked)
+        with runtime.database.write() as session:
+            turns.retry_later(session, held, error, ledger, now=now, delay=delay)
+        log.warning("step_retried", attempt=held.attempt, error=str(error), seconds=delay.total_seconds())
+        raise StepRetry(str(error), delay.total_seconds()) from error
+    if not isinstance(error, RaglineError):
+        log.exception("step_crashed")
+    try:
+        sender = runtime.sender(held.conversation.channel, held.conversation.account)
+        told = notice(_language(held), sender=sender)
+    except PermanentError:
+        told = []  # an account nobody configured any more: there is no way to tell
+    with runtime.database.write() as session:
+        rows = turns.fail(
+            session, held, error, ledger, now=now, notice=told, question="\n".join(m.text for m in held.messages)
+        )
+    log.error("turn_failed", attempt=held.attempt, error_class=type(error).__name__, error=_public(error))
+    failure = f"step {held.step} of turn {held.turn.id} failed: {_public(error)}"
+    return Outcome(held.conversation.id, rows, turn_over=True, failure=failure)
+
+
+def _public(error: Exception) -> str:
+    """Our own errors say nothing secret; a foreign one may quote what it was given."""
+    return str(error) if isinstance(error, RaglineError) else type(error).__name__
+
+
+class _ShowsWork:
+    """A language model during whose calls the customer sees that an answer is being written."""
+
+    def __init__(self, runtime: Runtime, held: Claim, model: LanguageModel) -> None:
+        self._runtime, self._held, self._model = runtime, held, model
+
+    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
+        conversation = self._held.conversation
+        if conversation.mode == "human":
+            return self._model.complete(messages, max_tokens=max_tokens)
+        sender = self._runtime.sender(conversation.channel, conversation.account)
+        with sender.working(conversation.address):
+            return self._model.complete(messages, max_tokens=max_tokens)
+
+    def count_tokens(self, text: str) -> int:
+        return self._model.count_tokens(text)
+
+
+def _view(held: Claim) -> Turn:
+    messages = tuple(
+        TurnMessage(kind=envelope.kind, text=envelope.text, files=len(envelope.media))
+        for envelope in map(turns.envelope_of, held.messages)
+    )
+    return Turn(id=held.turn.id, messages=messages, locale=held.conversation.locale)
+
+
+def _language(held: Claim) -> Literal["ru", "en"]:
+    classified = held.results.get("classify")
+    return Classification.model_validate(classified).language if classified else classify(_view(held)).language
+
+
+def _classify(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
+    return Done(classify(_view(held)).model_dump(mode="json")), None
+
+
+def _retrieve(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
+    classification = Classification.model_validate(held.results["classify"])
+    found = search_step(classification, searcher=runtime.searcher, k=runtime.settings.knowledge.top_k)
+    return Done(found.model_dump(mode="json")), None
+
+
+def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
+    classification = Classification.model_validate(held.results["classify"])
+    retrieval = Retrieval.model_validate(held.results["retrieve"])
+
+    def history() -> Sequence[tuple[Role, str]]:
+        with runtime.database.read() as session:
+            return turns.history(session, held.conversation.id, before_seq=held.messages[0].seq)
+
+    model = _ShowsWork(runtime, held, runtime.model) if runtime.model else None
+    answer = generate(classification, retrieval, policy=runtime.policy, model=model, history=history)
+    done = Done(
+        answer.model_dump(mode="json", exclude={"usage"}),
+        mode=answer.mode,
+        flag=answer.flag,
+        question=classification.question,
+    )
+    return done, answer
+
+
+def _deliver(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
+    answer = Answer.model_validate(held.results["generate"])
+    if held.conversation.mode == "human":
+        return Done({"parts": 0}, suggested=True), None
+    sender = runtime.sender(held.conversation.channel, held.conversation.account)
+    parts = deliver(answer, sender=sender)
+    return Done({"parts": len(parts)}, parts=parts), None
+
+
+_STEPS: dict[str, Callable[[Runtime, Claim], tuple[Done, Answer | None]]] = {
+    "classify": _classify,
+    "retrieve": _retrieve,
+    "generate": _generate,
+    "deliver": _deliver,
+}

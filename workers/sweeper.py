@@ -1,0 +1,34 @@
+"""The safety net: what the broker never got, or a dead worker left behind, is found in SQL and goes on."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from ragline.logs import get_logger
+from storage import outbox, turns
+from workers.opening import open_turns, submit
+from workers.runtime import Runtime
+from workers.sending import SenderDied, settle_ambiguous
+
+log = get_logger(__name__)
+
+
+def sweep(runtime: Runtime, app: Celery) -> list[str]:
+    """Open turns for waiting messages, go on with overdue turns; return the outbox rows to send."""
+    settings, now = runtime.settings, runtime.clock()
+    with runtime.database.read() as session:
+        dead = outbox.abandoned(session, now=now)
+    for row_id, channel, account in dead:
+        settle_ambiguous(runtime, row_id, channel, account, SenderDied("the process that was sending it ended"))
+    with runtime.database.write() as session:
+        found = turns.stalled(session, now=now, patience=settings.turn.patience)
+    for turn_id, step in found.turns:
+        submit(app, turn_id, step)
+    open_turns(runtime, app, [conversation_id for conversation_id, _, _ in found.conversations])
+    with runtime.database.read() as session:
+        due = outbox.due(session, now=now)
+    if dead or found.turns or found.conversations or due:
+        log.info(
+            "swept", turns=len(found.turns), conversations=len(found.conversations), rows=len(due), abandoned=len(dead)
+        )
+    return due
