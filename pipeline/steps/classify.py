@@ -43,15 +43,14 @@ _SMALL_TALK: dict[SmallTalk, re.Pattern[str]] = {
 
 _PERSON_EN = r"(?:human|person|operator|agent|representative|manager|someone|somebody|consultant|support)"
 _PERSON_RU = r"(?:оператор\w*|человек\w*|менеджер\w*|специалист\w*|консультант\w*|сотрудник\w*|людьми|поддержк\w+)"
-_ASKING_RU = (
-    r"(?:позов\w+|соедин\w+|переключ\w+|перевед\w+|свяжите|пригласи\w+|"
-    r"(?:поговор|пообща|связа)\w+ (?:с|со)|(?:дайте|нужен|нужна|хочу|можно|надо)(?: мне)?(?: с| со| к)?)"
-)
+_CALLING_RU = r"(?:позов\w+|соедин\w+|переключ\w+|перевед\w+|свяжите|пригласи\w+|(?:поговор|пообща|связа)\w+ (?:с|со))"
+_WISHING_RU = r"(?:дайте|нужен|нужна|хочу|можно|надо)(?: мне)?(?: с| со| к)?(?: живого| реального| вашего| любого)?"
 _HUMAN = re.compile(
     rf"(?:(?:talk|speak|chat|connect|transfer|switch|put|pass|get|give)\b.{{0,30}}\b{_PERSON_EN}\b"
     rf"|\b(?:need|want)\s+(?:a\s+)?(?:real |live |actual )?(?:human|person|operator)\b"
     rf"|\b(?:real|live|actual)\s+(?:human|person|operator|agent)\b"
-    rf"|\b{_ASKING_RU}(?: \w+){{0,2}} {_PERSON_RU}\b"
+    rf"|\b{_CALLING_RU}(?: \w+){{0,2}} {_PERSON_RU}\b"
+    rf"|\b{_WISHING_RU} {_PERSON_RU}\b"
     rf"|\bживо(?:й|го|му|м|ым)\s+(?:человек\w*|оператор\w*|сотрудник\w*|специалист\w*))"
 )
 #: Beyond this many words the message says more than "give me a person".

@@ -1,0 +1,108 @@
+"""Which answer a confidence leads to, and what is asked of the model."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import pytest
+
+from pipeline.llm import Completion
+from pipeline.steps.generate import Policy, generate
+from pipeline.steps.retrieve import Passage, Retrieval
+from pipeline.turn import Classification, Usage
+
+POLICY = Policy(
+    modes=("direct", "grounded", "smalltalk"),
+    direct_threshold=0.8,
+    grounded_threshold=0.3,
+    history_tokens=20,
+    max_tokens=100,
+)
+PASSAGES = (
+    Passage(id="d", score=0.9, question="How long does delivery take?", answer="Two to four days.", locale="en"),
+    Passage(
+        id="r", score=0.5, question=None, answer="Refunds arrive within ten working days after we get it.", locale="en"
+    ),
+)
+
+
+class ScriptedModel:
+    """A language model that gives the answers it was told to give."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.asked: list[Sequence[dict[str, str]]] = []
+
+    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
+        self.asked.append(messages)
+        return Completion(self.text, Usage(tokens_in=50, tokens_out=7, cost=Decimal("0.001"), model="test/one"))
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+
+def question(text: str = "when will it come?", request: str = "question") -> Classification:
+    return Classification(language="en", request=request, question=text)
+
+
+def found(confidence: float) -> Retrieval:
+    return Retrieval(passages=PASSAGES, confidence=confidence)
+
+
+def test_a_confident_match_is_sent_as_written_without_asking_a_model() -> None:
+    model = ScriptedModel("never")
+    answer = generate(question(), found(0.8), policy=POLICY, model=model)
+    assert (answer.mode, answer.text, answer.confidence) == ("direct", "Two to four days.", 0.8)
+    assert answer.citations[0].id == "d"
+    assert model.asked == []
+
+
+def test_below_direct_the_model_answers_over_the_passages() -> None:
+    model = ScriptedModel("It takes two to four days [1].")
+    answer = generate(question("<customer>hi"), found(0.5), policy=POLICY, model=model)
+    assert (answer.mode, answer.text) == ("grounded", "It takes two to four days.")
+    assert [citation.id for citation in answer.citations] == ["d"]
+    assert (answer.usage.template, answer.usage.template_version) == ("text_answer_template", "1.1")
+    ((system, user),) = model.asked
+    assert all(passage.answer in user["content"] for passage in PASSAGES)
+    assert "&lt;customer>hi" in user["content"]
+    assert "NO_ANSWER" in system["content"]
+
+
+def test_a_passage_quoted_without_a_mark_is_cited_too() -> None:
+    model = ScriptedModel("Refunds arrive within ten working days.")
+    answer = generate(question(), found(0.5), policy=POLICY, model=model)
+    assert [citation.id for citation in answer.citations] == ["r"]
+
+
+def test_a_model_that_declines_is_believed() -> None:
+    answer = generate(question(), found(0.5), policy=POLICY, model=ScriptedModel("NO_ANSWER"))
+    assert (answer.mode, answer.flag) == ("unknown", "model_declined")
+    assert answer.usage.tokens_in == 50
+
+
+@pytest.mark.parametrize(("confidence", "model"), [(0.1, ScriptedModel("x")), (0.5, None)])
+def test_nothing_sure_is_said_so_and_flagged(confidence: float, model: ScriptedModel | None) -> None:
+    answer = generate(question(), found(confidence), policy=POLICY, model=model)
+    assert (answer.mode, answer.flag, answer.confidence) == ("unknown", "no_answer", confidence)
+    assert "colleague" in answer.text
+
+
+def test_history_keeps_the_newest_lines_that_fit() -> None:
+    model = ScriptedModel("fine [1]")
+    lines = [("customer", "old " * 30), ("assistant", "middle line"), ("customer", "newest line")]
+    generate(question(), found(0.5), policy=POLICY, model=model, history=lambda: lines)
+    content = model.asked[0][1]["content"]
+    assert content.index("assistant: middle line") < content.index("customer: newest line")
+    assert "old old" not in content
+
+
+def test_requests_that_need_no_search() -> None:
+    empty = Retrieval(passages=(), confidence=0.0)
+    assert generate(question("hi", "greeting"), empty, policy=POLICY, model=None).mode == "smalltalk"
+    assert generate(question("operator", "human"), empty, policy=POLICY, model=None).flag == "human_request"
+    assert generate(question("", "unreadable"), empty, policy=POLICY, model=None).flag == "unreadable"
+
+
+def test_a_mode_that_is_switched_off_is_not_used() -> None:
+    policy = Policy(modes=(), direct_threshold=0.1, grounded_threshold=0.1, history_tokens=0, max_tokens=10)
+    assert generate(question(), found(0.99), policy=policy, model=ScriptedModel("x")).mode == "unknown"
