@@ -1,0 +1,273 @@
+"""Turns and outbox on both databases: one active turn, steps by compare-and-set, order, ambiguity."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlmodel import select
+
+from pipeline.envelope import Envelope, Sender
+from ragline.errors import PermanentError, TransientError
+from ragline.ids import new_id
+from storage import inbox, outbox, turns
+from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
+from storage.session import Database
+from storage.turns import Claim, Done, LeaseLost, Ledger, NotYet
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+PATIENCE = timedelta(seconds=30)
+
+
+def say(database: Database, *texts: str, at: datetime = NOW, key: str = "c1", **fields: Any) -> str:
+    """Accept messages and return the conversation's id."""
+    envelopes = [
+        Envelope(
+            id=new_id(), channel="api", account="default", conversation=key, external_id=new_id(),
+            sender=Sender(id="u"), kind=fields.get("kind", "text"), text=text, received_at=at,
+        )
+        for text in texts
+    ]  # fmt: skip
+    with database.write() as session:
+        return inbox.accept(session, envelopes, at)[-1].conversation_id
+
+
+def open_turn(
+    database: Database, conversation_id: str, *, at: datetime = NOW, quiet: float = 0, most: int = 20
+) -> Turn | NotYet | None:
+    with database.write() as session:
+        return turns.open_turn(
+            session,
+            conversation_id,
+            now=at,
+            quiet=timedelta(seconds=quiet),
+            longest_wait=timedelta(seconds=8),
+            max_messages=most,
+            patience=PATIENCE,
+        )
+
+
+def opened(database: Database, conversation_id: str) -> Turn:
+    turn = open_turn(database, conversation_id)
+    assert isinstance(turn, Turn)
+    return turn
+
+
+def claim(database: Database, turn_id: str, step: str, at: datetime = NOW) -> Claim:
+    with database.write() as session:
+        held = turns.claim(session, turn_id, step, now=at, lease=LEASE)
+    assert isinstance(held, Claim)
+    return held
+
+
+def finish(database: Database, held: Claim, done: Done | None = None) -> list[str]:
+    ledger = Ledger(ms=1.5, started_at=NOW)
+    with database.write() as session:
+        return turns.finish(session, held, done or Done({"from": held.step}), ledger, now=NOW, patience=PATIENCE)
+
+
+def to_outbox(database: Database, turn: Turn, texts: Sequence[str] = ("answer",)) -> list[str]:
+    for step in ("classify", "retrieve", "generate"):
+        finish(database, claim(database, turn.id, step))
+    return finish(database, claim(database, turn.id, "deliver"), Done({}, parts=[{"text": text} for text in texts]))
+
+
+def take(database: Database, row_id: str, at: datetime = NOW) -> outbox.Sending | None:
+    with database.write() as session:
+        return outbox.claim(session, row_id, now=at, lease=LEASE)
+
+
+def statuses(database: Database) -> list[str]:
+    with database.read() as session:
+        return list(session.exec(select(Outbox.status).order_by(Outbox.part)))
+
+
+def turn_of(database: Database, turn_id: str) -> Turn:
+    with database.read() as session:
+        return session.get_one(Turn, turn_id)
+
+
+def test_a_burst_waits_for_silence_but_not_for_ever(database: Database) -> None:
+    conversation = say(database, "hello")
+    say(database, "where is my order", at=NOW + timedelta(seconds=0.8))
+    early = open_turn(database, conversation, at=NOW + timedelta(seconds=1), quiet=1)
+    assert early == NotYet(NOW + timedelta(seconds=1.8))
+    for second in range(1, 9):
+        say(database, "and", at=NOW + timedelta(seconds=second))
+    late = open_turn(database, conversation, at=NOW + timedelta(seconds=8.1), quiet=1)
+    assert isinstance(late, Turn)
+    assert len(claim(database, late.id, "classify").messages) == 10
+
+
+def test_one_active_turn_and_what_comes_during_it_makes_the_next(database: Database) -> None:
+    conversation = say(database, "one", "two", "three")
+    first = open_turn(database, conversation, most=2)
+    assert isinstance(first, Turn)
+    assert open_turn(database, conversation) is None
+    [row] = to_outbox(database, first)
+    assert take(database, row)
+    with database.write() as session:
+        closed = outbox.sent(session, row, "x1", now=NOW)
+    assert closed is not None
+    assert closed.status == "answered"
+    second = opened(database, conversation)
+    assert [message.text for message in claim(database, second.id, "classify").messages] == ["three"]
+
+
+def test_events_and_edits_open_nothing(database: Database) -> None:
+    conversation = say(database, "blocked", kind="event")
+    say(database, "typed by a person", kind="outgoing")
+    assert open_turn(database, conversation) is None
+
+
+def test_a_step_is_entered_once_and_done_once(database: Database) -> None:
+    turn = opened(database, say(database, "hello"))
+    held = claim(database, turn.id, "classify")
+    with database.write() as session:
+        assert turns.claim(session, turn.id, "classify", now=NOW, lease=LEASE) is None
+    finish(database, held)
+    with database.write() as session:
+        again = turns.claim(session, turn.id, "classify", now=NOW, lease=LEASE)
+    assert isinstance(again, Turn), "a step that is done sends its chain on"
+    assert claim(database, turn.id, "retrieve").results == {"classify": {"from": "classify"}}
+
+
+def test_a_lost_lease_writes_nothing(database: Database) -> None:
+    turn = opened(database, say(database, "hello"))
+    slow = claim(database, turn.id, "classify")
+    second = claim(database, turn.id, "classify", at=NOW + LEASE + timedelta(seconds=1))
+    assert second.attempt == 2
+    with pytest.raises(LeaseLost):
+        finish(database, slow)
+    finish(database, second)
+    with database.read() as session:
+        runs = session.exec(select(StepRun)).all()
+    assert [(run.step, run.attempt, run.outcome) for run in runs] == [("classify", 2, "ok")]
+
+
+def test_a_failed_step_keeps_what_was_done_and_tells_the_customer_once(database: Database) -> None:
+    turn = opened(database, say(database, "hello"))
+    finish(database, claim(database, turn.id, "classify"))
+    held = claim(database, turn.id, "retrieve")
+    ledger = Ledger(ms=1, started_at=NOW)
+    with database.write() as session:
+        turns.retry_later(session, held, TransientError("busy"), ledger, now=NOW, delay=timedelta(seconds=2))
+    held = claim(database, turn.id, "retrieve")
+    with database.write() as session:
+        rows = turns.fail(
+            session, held, PermanentError("no key"), ledger, now=NOW, notice=[{"text": "sorry"}], question="hello"
+        )
+    failed = turn_of(database, turn.id)
+    assert (failed.status, failed.step, failed.error_class, failed.error) == (
+        "failed", "retrieve", "PermanentError", "no key",
+    )  # fmt: skip
+    assert len(rows) == 1
+    with database.read() as session:
+        assert session.exec(select(RedFlag.cause)).all() == ["step_failed"]
+        outcomes = session.exec(select(StepRun.outcome).order_by(StepRun.started_at, StepRun.attempt)).all()
+    assert sorted(outcomes) == ["failed", "ok", "retry"]
+    assert take(database, rows[0]) is not None, "a notice goes out although its turn is over"
+
+
+def test_parts_go_in_order_and_the_last_one_closes_the_turn(database: Database) -> None:
+    conversation = say(database, "tell me everything")
+    turn = opened(database, conversation)
+    first, second = to_outbox(database, turn, ["part 1", "part 2"])
+    assert take(database, second) is None
+    assert take(database, first) is not None
+    assert take(database, first) is None, "claimed by one sender only"
+    with database.write() as session:
+        assert outbox.sent(session, first, "m1", now=NOW) is None
+    assert take(database, second) is not None
+    with database.write() as session:
+        assert outbox.sent(session, second, "m2", now=NOW) is not None
+    with database.read() as session:
+        rows = session.exec(select(Outbox).order_by(Outbox.part)).all()
+        message = session.exec(select(Message)).one()
+    assert [row.seq for row in rows] == [message.seq + 1, message.seq + 2]
+    assert turn_of(database, turn.id).status == "answered"
+
+
+@pytest.mark.parametrize(("resend", "ends"), [(True, ["pending", "ambiguous"]), (False, ["ambiguous"])])
+def test_an_ambiguous_send_is_repeated_at_most_once(database: Database, resend: bool, ends: list[str]) -> None:
+    turn = opened(database, say(database, "hello"))
+    [row] = to_outbox(database, turn)
+    seen = []
+    for _ in ends:
+        assert take(database, row) is not None
+        with database.write() as session:
+            outbox.ambiguous(session, row, TransientError("broken"), now=NOW, resend=resend)
+        seen += statuses(database)
+    assert seen == ends
+    assert turn_of(database, turn.id).status == "failed"
+
+
+def test_a_refused_part_ends_its_turn_with_the_reason(database: Database) -> None:
+    turn = opened(database, say(database, "hello"))
+    rows = to_outbox(database, turn, ["1", "2"])
+    assert take(database, rows[0]) is not None
+    with database.write() as session:
+        closed = outbox.fail(session, rows[0], PermanentError("blocked by the user"), now=NOW, undeliverable=True)
+    assert closed is not None
+    ended = turn_of(database, turn.id)
+    assert (ended.status, ended.error) == ("undeliverable", "blocked by the user")
+    assert statuses(database) == ["failed", "failed"]
+
+
+def test_a_flood_wait_holds_its_chat_or_its_bot_and_nobody_else(database: Database) -> None:
+    rows = {}
+    for key in ("c1", "c2"):
+        [rows[key]] = to_outbox(database, opened(database, say(database, "hi", key=key)))
+    sending = take(database, rows["c1"])
+    assert sending is not None
+    until = NOW + timedelta(seconds=7)
+    with database.write() as session:
+        outbox.flood(session, sending, TransientError("slow down"), until=until, whole_account=False)
+    assert take(database, rows["c1"]) is None
+    other = take(database, rows["c2"])
+    assert other is not None
+    with database.write() as session:
+        outbox.flood(session, other, TransientError("all of you"), until=until, whole_account=True)
+    [third] = to_outbox(database, opened(database, say(database, "hi", key="c3")))
+    assert take(database, third) is None
+    assert take(database, third, at=until + timedelta(seconds=1)) is not None
+
+
+def test_a_person_in_charge_gets_the_answer_as_a_suggestion(database: Database) -> None:
+    conversation = say(database, "hello")
+    turn = opened(database, conversation)
+    [row] = to_outbox(database, turn)
+    with database.write() as session:
+        session.get_one(Conversation, conversation).mode = "human"
+    assert take(database, row) is None
+    assert turn_of(database, turn.id).status == "suggested"
+
+
+def test_the_sweep_finds_what_nobody_does(database: Database) -> None:
+    waiting = say(database, "lost hint", key="w")
+    turn = opened(database, say(database, "lost task", key="t"))
+    sending = opened(database, say(database, "dead sender", key="s"))
+    [row] = to_outbox(database, sending)
+    assert take(database, row) is not None
+    later = NOW + LEASE + PATIENCE
+    with database.write() as session:
+        found = turns.stalled(session, now=later, patience=PATIENCE)
+        again = turns.stalled(session, now=later, patience=PATIENCE)
+    assert [conversation for conversation, _, _ in found.conversations] == [waiting]
+    assert found.turns == [(turn.id, "classify")]
+    assert again.turns == [], "an overdue turn is handed out once a patience"
+    with database.read() as session:
+        assert [row_id for row_id, _, _ in outbox.abandoned(session, now=later)] == [row]
+
+
+def test_history_is_in_the_order_it_was_seen(database: Database) -> None:
+    conversation = say(database, "first")
+    [row] = to_outbox(database, opened(database, conversation), ["reply"])
+    assert take(database, row) is not None
+    with database.write() as session:
+        outbox.sent(session, row, None, now=NOW)
+    say(database, "second")
+    with database.read() as session:
+        lines = turns.history(session, conversation, before_seq=4)
+    assert lines == [("customer", "first"), ("assistant", "reply"), ("customer", "second")]
