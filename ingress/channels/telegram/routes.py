@@ -1,0 +1,67 @@
+"""The webhook: verify, read, accept, 200.
+
+Telegram repeats an update until it hears 2xx and holds back the chat's later ones meanwhile. So an authentic
+update that cannot be read is kept and answered with 200; only a database that is down is worth a retry (503).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from fastapi import APIRouter, HTTPException, Request
+
+from ingress.channels.base import MAX_BODY, secret_matches
+from ingress.channels.telegram.intake import Intake
+from ragline.channels import TelegramAccount
+from ragline.logs import get_logger
+
+HEADER = "X-Telegram-Bot-Api-Secret-Token"
+#: Wider than the application's: a body beyond :data:`MAX_BODY` from Telegram is cut and kept, not refused.
+MAX_DELIVERY = 64 * MAX_BODY
+log = get_logger(__name__)
+
+
+def make_router(accounts: Mapping[str, tuple[TelegramAccount, Intake]]) -> APIRouter:
+    """``POST /telegram/{account}/webhook`` for ``accounts``."""
+    router = APIRouter(tags=["telegram"])
+
+    @router.post("/telegram/{account}/webhook", max_body_size=MAX_DELIVERY)
+    async def webhook(account: str, request: Request) -> dict[str, str]:
+        """One update from Telegram. 404: no such account; 401 and 403: the secret is missing or wrong."""
+        if account not in accounts:
+            raise HTTPException(404, "no such account")
+        settings, intake = accounts[account]
+        given = request.headers.get(HEADER)
+        if settings.webhook_secret is None:
+            log.error("telegram_webhook_secret_missing", account=account, advice="set TELEGRAM_WEBHOOK_SECRET")
+            raise HTTPException(403, "this account takes no webhooks")
+        if given is None:
+            raise HTTPException(401, f"the header {HEADER} is missing")
+        if not secret_matches(given, settings.webhook_secret):
+            log.warning("telegram_webhook_refused", account=account)
+            raise HTTPException(403, "wrong secret")
+
+        body, size = await _body(request)
+        if size > len(body):
+            await intake.quarantine(body, f"the body of {size} bytes is larger than {MAX_BODY} and was cut")
+            return {}
+        try:
+            update = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            await intake.quarantine(body, f"not JSON ({type(error).__name__})")
+            return {}
+        await intake.accept([await intake.read(update, body)])
+        return {}
+
+    return router
+
+
+async def _body(request: Request) -> tuple[bytes, int]:
+    """The first :data:`MAX_BODY` bytes and the size. The rest is read and dropped: a connection closed in the
+    middle of an upload would look to Telegram like a failure."""
+    kept, size = bytearray(), 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        kept += chunk[: max(0, MAX_BODY - len(kept))]
+    return bytes(kept), size
