@@ -13,7 +13,8 @@ from pipeline.confidence import thresholds
 from pipeline.llm import LanguageModel
 from pipeline.steps.classify import classify
 from pipeline.steps.generate import Policy, generate
-from pipeline.steps.retrieve import Passage, Retrieval, Searcher, retrieve
+from pipeline.search import Searcher
+from pipeline.steps.retrieve import Passage, Retrieval, retrieve
 from pipeline.turn import Answer, Classification, Turn, TurnMessage
 from ragline.ids import new_id
 from ragline.settings import Settings

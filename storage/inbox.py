@@ -58,6 +58,7 @@ def accept(session: Session, envelopes: Sequence[Envelope], now: datetime) -> li
     Raises :class:`~sqlalchemy.exc.IntegrityError` when another transaction has just stored an update of the
     same ``update_key`` in another conversation; the caller retries row by row.
     """
+    envelopes = [_without_nul(envelope) for envelope in envelopes]
     conversations = _lock_conversations(session, envelopes, now)
     known = _known_messages(session, envelopes, conversations)
     results: list[Acceptance] = []
@@ -128,6 +129,7 @@ def accept(session: Session, envelopes: Sequence[Envelope], now: datetime) -> li
 
 def accept_one(session: Session, envelope: Envelope, now: datetime) -> Acceptance:
     """:func:`accept` for a single envelope, also when another transaction stored it at the same moment."""
+    envelope = _without_nul(envelope)
     try:
         with session.begin_nested():
             return accept(session, [envelope], now)[0]
@@ -164,6 +166,24 @@ def quarantine(session: Session, *, channel: str, account: str, body: bytes, err
             }
         ],
     )
+
+
+def _without_nul(envelope: Envelope) -> Envelope:
+    """PostgreSQL stores no NUL character in a text; a customer can send one."""
+    sender = envelope.sender
+    texts = {
+        name: value.replace("\0", "\ufffd")
+        for name in ("conversation", "external_id", "update_key", "text", "edits")
+        if "\0" in (value := getattr(envelope, name) or "")
+    }
+    named = {
+        name: value.replace("\0", "\ufffd")
+        for name in ("id", "name", "locale")
+        if "\0" in (value := getattr(sender, name) or "")
+    }
+    if not texts and not named:
+        return envelope
+    return envelope.model_copy(update={**texts, "sender": sender.model_copy(update=named)})
 
 
 _Known = tuple[str, str, int, bool, str]
@@ -240,6 +260,7 @@ def _refresh(state: dict[str, Any], envelope: Envelope) -> None:
         state["address"] = envelope.address
     if envelope.kind in ("outgoing", "event"):
         return
-    state["sender_id"] = envelope.sender.id
-    state["locale"] = envelope.sender.locale or state["locale"]
-    state["sender_name"] = envelope.sender.name or state["sender_name"]
+    # Cut to the columns' widths: a name of any length is no reason to refuse a message.
+    state["sender_id"] = envelope.sender.id[:200]
+    state["locale"] = (envelope.sender.locale or "")[:16] or state["locale"]
+    state["sender_name"] = (envelope.sender.name or "")[:200] or state["sender_name"]

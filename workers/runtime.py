@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 
-from pipeline.steps.retrieve import Searcher
+from pipeline.search import Searcher
 from redis import Redis
 from redis.exceptions import RedisError
 

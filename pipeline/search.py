@@ -1,0 +1,181 @@
+"""Candidates for an answer: the nearest vectors and the nearest words, one candidate a knowledge item."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from sqlmodel import col, select
+
+from ragline.logs import get_logger
+from ragline.settings import Settings
+from storage import knowledge
+from storage.embedder import make_embedder
+from storage.embedder.base import Embedder
+from storage.index import LiveIndex, check_embedder, live_index
+from storage.lexical import LexicalIndex, normalise
+from storage.models import KnowledgeItem, KnowledgePhrase
+from storage.session import Database
+from storage.vectors import make_store
+from storage.vectors.base import CollectionMissing, Hit, VectorStore
+
+#: Nearest texts taken from each side before they are joined by item.
+NEAREST = 50
+#: Texts up to which words are compared too; beyond it the vectors alone find the candidates.
+LEXICAL_LIMIT = 50_000
+#: Seconds after which a change of the base is looked for.
+FRESH = 1.0
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One item with its best similarities to the question (cosines, 0 to 1; ``exact``: same words)."""
+
+    id: str
+    question: str | None
+    answer: str
+    locale: str | None
+    dense: float
+    stems: float
+    trigrams: float
+    exact: bool
+
+
+class Searcher(Protocol):
+    """What the retrieve step needs of the knowledge base."""
+
+    def search(self, question: str) -> Sequence[Candidate]:
+        """Candidates in no particular order; empty when the base is empty."""
+        ...
+
+    def warm_up(self) -> None:
+        """Load what the first search would load."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Text:
+    id: str
+    text: str
+    item: KnowledgeItem
+    passage: bool
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """The base as it was at a revision."""
+
+    revision: tuple[int, str]
+    live: LiveIndex | None
+    texts: list[_Text]
+    rows: dict[str, int]
+    lexical: LexicalIndex | None
+
+
+class KnowledgeSearcher:
+    """Searches the live index and the words of the base. Thread-safe; changes show within :data:`FRESH` seconds."""
+
+    def __init__(
+        self, database: Database, store: Callable[[str], VectorStore], embedder: Embedder, setting: str
+    ) -> None:
+        self._database, self._store, self._embedder, self._setting = database, store, embedder, setting
+        self._lock = threading.Lock()
+        self._snapshot: _Snapshot | None = None
+        self._checked = 0.0
+
+    def warm_up(self) -> None:
+        self._embedder.encode_queries(["warm-up"])
+        self._current()
+
+    def search(self, question: str) -> list[Candidate]:
+        snapshot = self._current()
+        if not snapshot.texts:
+            return []
+        dense = self._dense(question, snapshot)
+        stems = trigrams = np.zeros(len(snapshot.texts), dtype=np.float32)
+        rows = {snapshot.rows[hit.id] for hit in dense if hit.id in snapshot.rows}
+        if snapshot.lexical:
+            stems, trigrams = snapshot.lexical.scores(question)
+            for scores in (stems, trigrams):
+                best = np.argpartition(-scores, min(NEAREST, len(scores)) - 1)[:NEAREST]
+                rows |= {int(row) for row in best if scores[row] > 0}
+        near = {hit.id: hit.score for hit in dense}
+        # A text that only its words brought here is at most as near as the farthest of the nearest.
+        farthest = min(near.values(), default=0.0) if len(near) >= NEAREST else 0.0
+        asked = normalise(question)
+        found: dict[str, Candidate] = {}
+        best_text: dict[str, float] = {}
+        for row in rows:
+            text = snapshot.texts[row]
+            score = near.get(text.id, farthest)
+            exact = not text.passage and normalise(text.text) == asked
+            known = found.get(text.item.id)
+            rank = score + float(stems[row]) + float(trigrams[row]) + exact
+            closest = known is None or rank > best_text[text.item.id]
+            if closest:
+                best_text[text.item.id] = rank
+            found[text.item.id] = Candidate(
+                id=text.item.id,
+                question=(None if text.passage else text.text) if closest or known is None else known.question,
+                answer=text.item.answer if text.item.answer is not None else text.item.id,
+                locale=text.item.locale,
+                dense=max(score, known.dense if known else 0.0),
+                stems=max(float(stems[row]), known.stems if known else 0.0),
+                trigrams=max(float(trigrams[row]), known.trigrams if known else 0.0),
+                exact=exact or bool(known and known.exact),
+            )
+        return list(found.values())
+
+    def _dense(self, question: str, snapshot: _Snapshot) -> list[Hit]:
+        if snapshot.live is None:
+            return []
+        check_embedder(snapshot.live, self._embedder, self._setting)
+        vectors = self._embedder.encode_queries([question])
+        try:
+            return self._store(snapshot.live.store).query(snapshot.live.collection, vectors, NEAREST)[0]
+        except CollectionMissing:
+            # The index was swapped a moment ago and the old collection is gone.
+            live = self._current(now=True).live
+            if live is None or live == snapshot.live:
+                raise
+            return self._store(live.store).query(live.collection, vectors, NEAREST)[0]
+
+    def _current(self, *, now: bool = False) -> _Snapshot:
+        with self._lock:
+            if self._snapshot is None or now or time.monotonic() - self._checked > FRESH:
+                self._snapshot = self._read(self._snapshot)
+                self._checked = time.monotonic()
+            return self._snapshot
+
+    def _read(self, old: _Snapshot | None) -> _Snapshot:
+        with self._database.read() as session:
+            revision, live = knowledge.revision(session), live_index(session)
+            if old is not None and old.revision == revision:
+                return old if old.live == live else _Snapshot(revision, live, old.texts, old.rows, old.lexical)
+            found = session.exec(
+                select(KnowledgePhrase, KnowledgeItem)
+                .join(KnowledgeItem, col(KnowledgeItem.id) == KnowledgePhrase.item_id)
+                .where(KnowledgeItem.status == "active")
+            ).all()
+        texts = [_Text(phrase.id, phrase.text, item, phrase.kind == "passage") for phrase, item in found]
+        lexical = LexicalIndex(text.text for text in texts) if len(texts) <= LEXICAL_LIMIT else None
+        log.info("knowledge_loaded", texts=len(texts), live=live.id if live else None)
+        return _Snapshot(revision, live, texts, {text.id: row for row, text in enumerate(texts)}, lexical)
+
+
+def make_searcher(settings: Settings, database: Database, *, threads: int = 1) -> KnowledgeSearcher:
+    """The searcher the settings ask for; ``threads`` are those one query's encoding may use."""
+    stores: dict[str, VectorStore] = {}
+
+    def store(name: str) -> VectorStore:
+        if name not in stores:
+            stores[name] = make_store(name, settings)
+        return stores[name]
+
+    name = settings.knowledge.embedder
+    return KnowledgeSearcher(database, store, make_embedder(name, threads=threads), name)

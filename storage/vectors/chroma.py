@@ -1,0 +1,129 @@
+"""Chroma by HTTP. The server has no authentication: loopback or a private network only.
+
+Facts of Chroma 1.5: the default distance is not the cosine and cannot be changed later; the default ``ef_search`` loses
+a sixth of the neighbours; an embedding function that is not None downloads a model; a server that is
+down shows as ``ValueError``; its index is built by the first query after a write.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from ragline.errors import ConfigurationError
+from ragline.settings import Settings
+from storage.embedder.base import Vectors
+from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable
+
+if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
+    from chromadb.api.models.Collection import Collection
+
+#: Rows a request; the server takes 5,461.
+BATCH = 1000
+
+
+class ChromaStore:
+    """One Chroma server. The client library is imported at the first use: it costs a second."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError(f"CHROMA_URL must look like http://host:8000, not {url!r}")
+        self._url = parts
+        self._client: ClientAPI | None = None
+        self._collections: dict[str, Collection] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> ChromaStore:
+        if not settings.chroma_url:
+            raise ConfigurationError("there is no Chroma server: start the stack with `ragline up` or set CHROMA_URL")
+        return cls(settings.chroma_url)
+
+    def create(self, collection: str, dimensions: int) -> None:
+        with self._errors(collection):
+            made = self._connect().get_or_create_collection(
+                collection,
+                configuration={"hnsw": {"space": "cosine", "ef_construction": 200, "ef_search": 300}},
+                metadata={"dimensions": dimensions},
+                embedding_function=None,
+            )
+        space = (made.configuration_json.get("hnsw") or {}).get("space")
+        if space != "cosine":
+            raise ConfigurationError(f"Chroma holds a collection {collection} compared by {space}; drop it and reindex")
+
+    def drop(self, collection: str) -> None:
+        self._collections.pop(collection, None)
+        try:
+            with self._errors(collection):
+                self._connect().delete_collection(collection)
+        except CollectionMissing:
+            return
+
+    def upsert(self, collection: str, ids: Sequence[str], vectors: Vectors) -> None:
+        for start in range(0, len(ids), BATCH):
+            with self._errors(collection):
+                self._collection(collection).upsert(
+                    ids=list(ids[start : start + BATCH]), embeddings=np.asarray(vectors[start : start + BATCH])
+                )
+
+    def delete(self, collection: str, ids: Sequence[str]) -> None:
+        for start in range(0, len(ids), BATCH):
+            with self._errors(collection):
+                self._collection(collection).delete(ids=list(ids[start : start + BATCH]))
+
+    def query(self, collection: str, vectors: Vectors, k: int) -> list[list[Hit]]:
+        with self._errors(collection):
+            found: Any = self._collection(collection).query(
+                query_embeddings=np.asarray(vectors), n_results=k, include=["distances"]
+            )
+        return [
+            [Hit(row, 1.0 - float(distance)) for row, distance in zip(ids, distances, strict=True)]
+            for ids, distances in zip(found["ids"], found["distances"], strict=True)
+        ]
+
+    def count(self, collection: str) -> int:
+        with self._errors(collection):
+            return int(self._collection(collection).count())
+
+    def ping(self) -> None:
+        with self._errors(None):
+            self._connect().heartbeat()
+
+    def _connect(self) -> ClientAPI:
+        with self._lock:
+            if self._client is None:
+                import chromadb
+                from chromadb.config import Settings as ChromaSettings
+
+                self._client = chromadb.HttpClient(
+                    host=self._url.hostname or "",
+                    port=self._url.port or (443 if self._url.scheme == "https" else 80),
+                    ssl=self._url.scheme == "https",
+                    settings=ChromaSettings(anonymized_telemetry=False),
+                )
+            return self._client
+
+    def _collection(self, name: str) -> Collection:
+        if name not in self._collections:
+            self._collections[name] = self._connect().get_collection(name, embedding_function=None)
+        return self._collections[name]
+
+    @contextmanager
+    def _errors(self, collection: str | None) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            kind = type(error).__name__
+            if kind == "NotFoundError" or "does not exist" in str(error):
+                self._collections.pop(collection or "", None)
+                raise CollectionMissing(f"Chroma has no collection {collection}; run `ragline kb reindex`") from error
+            if isinstance(error, ConfigurationError):
+                raise
+            raise StoreUnavailable(f"Chroma at {self._url.netloc} does not answer ({kind})") from error
