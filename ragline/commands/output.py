@@ -1,0 +1,45 @@
+"""What commands print: tables for people, JSON for programs, errors on one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ragline.errors import ConfigurationError, RaglineError
+
+#: People read standard output; progress and errors go to standard error.
+console = Console()
+errors = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    json.dump(value, sys.stdout, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
+    """A table, or ``empty`` when there are no rows."""
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    console.print(table if table.row_count else empty)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """An error of ours is one line on standard error; exit code 2 for a wrong setting or use, 1 otherwise."""
+    try:
+        yield
+    except RaglineError as error:
+        errors.print(f"ragline: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(2 if isinstance(error, ConfigurationError) else 1) from None

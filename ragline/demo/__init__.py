@@ -1,0 +1,1 @@
+"""The knowledge base of a made-up shop, for the first start."""

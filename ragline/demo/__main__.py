@@ -1,0 +1,44 @@
+"""Load the demo base into an empty knowledge base: ``python -m ragline.demo``."""
+
+from __future__ import annotations
+
+import time
+from importlib.resources import as_file, files
+
+from ragline.logs import configure_logging, get_logger
+from ragline.settings import get_settings
+from storage import index, knowledge
+from storage.embedder import make_embedder
+from storage.knowledge_files import read_file
+from storage.session import get_database
+from storage.vectors import make_store
+from storage.vectors.base import StoreUnavailable
+
+log = get_logger(__name__)
+
+
+def main() -> None:
+    settings = get_settings()
+    configure_logging(settings.log.level, settings.log.format)
+    database = get_database()
+    embedder = make_embedder(settings.knowledge.embedder)
+    store = make_store(settings.knowledge.store, settings)
+    for attempt in range(100):
+        try:
+            store.ping()
+            break
+        except StoreUnavailable:
+            if attempt == 99:
+                raise
+            time.sleep(0.2)
+    with database.read() as session:
+        empty = knowledge.count_items(session) == 0
+    if empty:
+        with as_file(files("ragline.demo").joinpath("demo.jsonl")) as path:
+            knowledge.put_items(database, read_file(path).items, source="demo")
+    done = index.sync(database, store, settings.knowledge.store, embedder, settings.knowledge.embedder)
+    log.info("demo_base_loaded", texts=done)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The embedded stack: every part on this machine, supervised by one command."""
