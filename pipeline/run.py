@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from pipeline.confidence import thresholds
 from pipeline.llm import LanguageModel
+from pipeline.search import Searcher
 from pipeline.steps.classify import classify
 from pipeline.steps.generate import Policy, generate
-from pipeline.search import Searcher
 from pipeline.steps.retrieve import Passage, Retrieval, retrieve
 from pipeline.turn import Answer, Classification, Turn, TurnMessage
 from ragline.ids import new_id

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Annotated, Any
 
-import click
 import typer
+from typer.core import TyperGroup
 
 from ragline import __version__
 
@@ -22,27 +23,47 @@ COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
+class _Lazy(TyperGroup):
+    """Knows its commands by name, and imports the one that is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
         command = typer.main.get_command(import_module(f"ragline.commands.{cmd_name}").app)
         command.name = cmd_name
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help of this command, without importing any other."""
+        width = max(map(len, COMMANDS))
+        lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+        typer.echo("Usage: ragline COMMAND [OPTIONS]\n\n" + (self.help or "") + "\n\nCommands:\n" + "\n".join(lines))
+        typer.echo("\n`ragline COMMAND --help` says more.")
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="ragline")
-def main() -> None:
+app = typer.Typer(cls=_Lazy, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ragline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
     """One answering engine for every channel your customers write to."""
 
 
+def main() -> None:
+    """The console script."""
+    app(prog_name="ragline")
+
+
 if __name__ == "__main__":
-    main(prog_name="ragline")
+    main()

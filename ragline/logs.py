@@ -74,6 +74,10 @@ def configure_logging(level: str = "INFO", style: Literal["console", "json"] = "
         "openai",
         "chromadb",
         "kombu",
+        "celery.app.trace",  # the steps' own lines say more
+        "celery.worker.strategy",
+        "celery.beat",
+        "alembic",
     ):
         logging.getLogger(noisy).setLevel("WARNING")
 

@@ -19,7 +19,7 @@ import yaml
 from dotenv import dotenv_values
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
-from ragline.channels import Account, WidgetAccount, channel_specs
+from ragline.channels import Account, channel_specs
 from ragline.errors import ConfigurationError
 from ragline.setting_types import Duration, Group, Switch
 

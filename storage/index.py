@@ -6,16 +6,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, or_
+from sqlalchemy import ColumnElement, delete, func, or_
 from sqlalchemy import update as sql_update
 from sqlmodel import Session, col, select
 
 from ragline.errors import ConfigurationError
 from ragline.ids import new_id
 from ragline.logs import get_logger
+from ragline.settings import Settings
+from storage.embedder import make_embedder
 from storage.embedder.base import Embedder, Vectors
 from storage.models import KnowledgePhrase, VectorIndex, VectorRemoval
 from storage.session import Database
+from storage.vectors import make_store
 from storage.vectors.base import VectorStore
 
 #: Texts embedded and stored at a time.
@@ -23,6 +26,10 @@ BATCH = 1024
 log = get_logger(__name__)
 #: Told how many more texts are done.
 Progress = Callable[[int], None]
+
+
+def _silently(done: int) -> None:
+    """The progress of nobody who watches."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +63,18 @@ def pending(session: Session) -> int:
     return session.exec(select(func.count()).select_from(KnowledgePhrase).where(_not_in(live.id if live else ""))).one()
 
 
+def count_texts(session: Session) -> int:
+    """Texts of the base, indexed or not."""
+    return session.exec(select(func.count()).select_from(KnowledgePhrase)).one()
+
+
 def sync(
     database: Database,
     store: VectorStore,
     store_name: str,
     embedder: Embedder,
     setting: str,
-    progress: Progress = lambda n: None,
+    progress: Progress = _silently,
 ) -> int:
     """Bring the live index up to date with SQL, making it first if there is none; returns how many texts were added.
 
@@ -82,7 +94,7 @@ def sync(
 
 
 def reindex(
-    database: Database, store: VectorStore, store_name: str, embedder: Embedder, progress: Progress = lambda n: None
+    database: Database, store: VectorStore, store_name: str, embedder: Embedder, progress: Progress = _silently
 ) -> LiveIndex:
     """Build a complete new index beside the live one, then swap. Queries are answered by the old one until then.
 
@@ -127,11 +139,11 @@ def _new_index(session: Session, store: str, embedder: Embedder, status: str) ->
     return LiveIndex(row.id, row.store, row.collection, row.embedder)
 
 
-def _not_in(index_id: str):  # type: ignore[no-untyped-def]
+def _not_in(index_id: str) -> ColumnElement[bool]:
     return or_(col(KnowledgePhrase.index_id).is_(None), col(KnowledgePhrase.index_id) != index_id)
 
 
-def _batch(database: Database, where) -> Sequence[tuple[str, str]]:  # type: ignore[no-untyped-def]
+def _batch(database: Database, where: ColumnElement[bool]) -> Sequence[tuple[str, str]]:
     with database.read() as session:
         query = select(KnowledgePhrase.id, KnowledgePhrase.text).where(where).order_by(col(KnowledgePhrase.id))
         return session.exec(query.limit(BATCH)).all()
@@ -189,3 +201,10 @@ def _drop_indexes(database: Database, store: VectorStore, store_name: str, statu
 def _warm(store: VectorStore, index: LiveIndex, embedder: Embedder) -> None:
     """Ask once: a store may build its graph at the first query after a write (Chroma does)."""
     store.query(index.collection, embedder.encode_queries(["warm-up"]), 1)
+
+
+def bring_up_to_date(settings: Settings, database: Database) -> int:
+    """:func:`sync` with the store and the model the settings name."""
+    name = settings.knowledge.embedder
+    store = make_store(settings.knowledge.store, settings)
+    return sync(database, store, settings.knowledge.store, make_embedder(name), name)

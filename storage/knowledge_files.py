@@ -1,7 +1,8 @@
 """Reading and writing knowledge files: JSONL, CSV and XLSX in one row form.
 
 An item a row: ``id``, ``questions`` (a list; in a cell one phrasing a line or `` | `` between them), ``answer``,
-``tags``, ``locale``. Or a phrasing a row: ``question``, ``answer``, ``answer_id``; rows of one ``answer_id`` are one item.
+``tags``, ``locale``. Or a phrasing a row: ``question``, ``answer``, ``answer_id``; rows of one ``answer_id`` are one
+item.
 ``answer`` null: a label-only item. ``question`` null: the answer is a document passage.
 """
 
@@ -122,9 +123,8 @@ def write_file(path: Path, items: Iterable[ItemRow]) -> int:
 
 
 def _cells(row: dict[str, Any]) -> list[str | None]:
-    return [
-        row["id"], "\n".join(row["questions"] or ()) or None, row["answer"], ", ".join(row["tags"]) or None, row["locale"],
-    ]  # fmt: skip
+    questions, tags = "\n".join(row["questions"] or ()), ", ".join(row["tags"])
+    return [row["id"], questions or None, row["answer"], tags or None, row["locale"]]
 
 
 def _gather(items: dict[str, ItemRow], row: dict[str, Any]) -> None:

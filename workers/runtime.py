@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 
-from pipeline.search import Searcher
 from redis import Redis
 from redis.exceptions import RedisError
 
 from pipeline.llm import LanguageModel, make_language_model
 from pipeline.run import make_policy
+from pipeline.search import Searcher
 from pipeline.senders import make_sender
 from pipeline.senders.base import Sender
 from pipeline.steps.generate import Policy

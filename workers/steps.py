@@ -9,13 +9,13 @@ from datetime import timedelta
 from typing import Literal
 
 import structlog
-from pipeline.steps.retrieve import Retrieval
 
 from pipeline.llm import Completion, LanguageModel
 from pipeline.run import search_step
 from pipeline.steps.classify import classify
 from pipeline.steps.deliver import deliver, notice
 from pipeline.steps.generate import generate
+from pipeline.steps.retrieve import Retrieval
 from pipeline.turn import Answer, Classification, Role, Turn, TurnMessage
 from ragline.errors import PermanentError, RaglineError, TransientError
 from ragline.logs import get_logger

@@ -12,6 +12,7 @@ from celery.exceptions import Ignore
 
 from ragline.errors import RaglineError
 from storage import outbox, turns
+from storage.index import bring_up_to_date
 from workers.app import app
 from workers.base import BaseTask
 from workers.opening import open_turns as open_due_turns
@@ -123,6 +124,4 @@ def sweep(self: StepTask) -> None:
 @app.task(base=BaseTask, bind=True, name="ragline.sync_index")
 def sync_index(self: BaseTask) -> None:
     """The vector index after a change of the knowledge base."""
-    from storage.index import sync
-
-    sync(self.runtime.database, self.runtime.settings)
+    bring_up_to_date(self.runtime.settings, self.runtime.database)

@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from pipeline.steps.retrieve import Passage, Retrieval
-
 from pipeline.llm import LanguageModel
 from pipeline.prompts import as_data, load
+from pipeline.steps.retrieve import Passage, Retrieval
 from pipeline.turn import Answer, Citation, Classification, Role
 
 _MARK = re.compile(r"\s*\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]")

@@ -67,9 +67,7 @@ def _own(settings: Settings, data: Path, needs: tuple[str, ...]) -> Iterator[dic
             else:
                 password = folder.read_secrets(data)["RAGLINE_REDIS_PASSWORD"]
                 found["REDIS_URL"] = f"redis://:{password}@127.0.0.1:{port}/0"
-                stack.enter_context(
-                    started(redis_part(data, port, password), data, redis_answers(found["REDIS_URL"]))
-                )
+                stack.enter_context(started(redis_part(data, port, password), data, redis_answers(found["REDIS_URL"])))
         upgrade(settings.database)
         yield found
 

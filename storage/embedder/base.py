@@ -14,7 +14,7 @@ Progress = Callable[[int], None]
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors. ``name`` holds the model and its version; an index made by another is not comparable."""
+    """Turns texts into vectors. ``name``: model and version; vectors of another are not comparable."""
 
     name: str
     dimensions: int

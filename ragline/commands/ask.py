@@ -1,0 +1,40 @@
+"""``ragline ask``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.llm import make_language_model
+from pipeline.run import ask as answer
+from pipeline.search import make_searcher
+from ragline.commands.output import AsJson, console, plain_errors, print_json, print_table
+from ragline.commands.services import services
+from storage.session import get_database
+
+app = typer.Typer()
+
+
+@app.command()
+def ask(question: Annotated[str, typer.Argument(help="The question.")], as_json: AsJson = False) -> None:
+    """Ask one question and see how it is answered. Nothing is stored or sent."""
+    with plain_errors(), services("database", "chroma") as settings:
+        searcher = make_searcher(settings, get_database())
+        searcher.warm_up()
+        found = answer(question, settings=settings, searcher=searcher, model=make_language_model(settings))
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    console.print(found.answer, markup=False, highlight=False)
+    console.print(f"\n{found.mode}, confidence {found.confidence:.2f}", style="bold")
+    print_table(
+        ("score", "item", "question"),
+        ((f"{p.score:.3f}", p.id, p.question or p.answer[:80]) for p in found.passages),
+        empty="No passages.",
+    )
+    print_table(
+        ("step", "ms", "tokens in", "tokens out", "cost, USD"),
+        ((s.name, f"{s.ms:.1f}", s.tokens_in, s.tokens_out, s.cost) for s in found.steps),
+        empty="",
+    )

@@ -1,0 +1,72 @@
+"""What commands and the console list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from storage.models import Conversation, Message, RedFlag, Turn
+
+
+def list_messages(
+    session: Session, *, failed: bool = False, conversation: str | None = None, limit: int = 100
+) -> list[dict[str, Any]]:
+    """The newest ``limit`` messages (0: all), oldest first, with where each stands.
+
+    ``conversation`` is a conversation's id or the channel's own key of it.
+    """
+    query = (
+        select(Message, Conversation, Turn)
+        .join(Conversation, col(Conversation.id) == Message.conversation_id)
+        .outerjoin(Turn, col(Turn.id) == Message.turn_id)
+        .order_by(col(Message.received_at).desc(), col(Message.id).desc())
+    )
+    if failed:
+        query = query.where(col(Turn.status).in_(("failed", "undeliverable")))
+    if conversation:
+        query = query.where((col(Conversation.id) == conversation) | (col(Conversation.key) == conversation))
+    rows = session.exec(query.limit(limit) if limit else query).all()
+    return [_message(message, found, turn) for message, found, turn in reversed(rows)]
+
+
+def _message(message: Message, conversation: Conversation, turn: Turn | None) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "channel": message.channel,
+        "account": message.account,
+        "conversation": conversation.key,
+        "conversation_id": conversation.id,
+        "external_id": message.external_id,
+        "seq": message.seq,
+        "kind": message.kind,
+        "turn_id": message.turn_id,
+        "status": turn.status if turn else "accepted",
+        "step": turn.step if turn else None,
+        "error": turn.error if turn else None,
+        "received_at": message.received_at.isoformat(),
+        "answered_at": turn.closed_at.isoformat() if turn and turn.closed_at and turn.status == "answered" else None,
+    }
+
+
+def list_flags(session: Session, *, status: str = "open", limit: int = 0) -> list[dict[str, Any]]:
+    """Red flags, oldest first; ``limit`` 0: all."""
+    query = (
+        select(RedFlag, Conversation.key)
+        .join(Conversation, col(Conversation.id) == RedFlag.conversation_id)
+        .where(RedFlag.status == status)
+        .order_by(col(RedFlag.created_at), col(RedFlag.id))
+    )
+    return [
+        {
+            "id": flag.id,
+            "cause": flag.cause,
+            "status": flag.status,
+            "question": flag.question,
+            "conversation": key,
+            "conversation_id": flag.conversation_id,
+            "message_id": flag.message_id,
+            "created_at": flag.created_at.isoformat(),
+        }
+        for flag, key in session.exec(query.limit(limit) if limit else query).all()
+    ]
