@@ -7,7 +7,9 @@ meanwhile in one transaction, so waiting costs nothing under load (group commit)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,10 +26,14 @@ from storage.session import Database, DatabaseUnavailable
 
 #: Envelopes committed in one transaction at most.
 GROUP = 256
+#: Deliveries that may wait for the database; beyond it the channel is asked to come back.
+BACKLOG = 10_000
 log = get_logger(__name__)
 
 #: Tells the workers that conversations (id, channel, account) have something new. Must not raise.
 Hint = Callable[[Iterable[tuple[str, str, str]]], None]
+#: Is told what became of a delivery, and how many seconds it took.
+Observer = Callable[[Sequence[Envelope], Sequence[Acceptance], float], None]
 
 
 @dataclass
@@ -47,17 +53,24 @@ class _Job:
                 self.future.set_result(self.result)
 
         # The loop may be closed by now; the row is committed and the sweeper finds it.
-        if not self.loop.is_closed():
+        with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(deliver)
 
 
 class Acceptor:
     """Accepts envelopes. One thread writes; any number of requests wait for it."""
 
-    def __init__(self, database: Database, hint: Hint, clock: Callable[[], datetime] = utcnow) -> None:
+    def __init__(
+        self,
+        database: Database,
+        hint: Hint,
+        clock: Callable[[], datetime] = utcnow,
+        observe: Observer | None = None,
+    ) -> None:
         self._database = database
         self._hint = hint
         self._clock = clock
+        self._observe = observe
         self._jobs: list[_Job] = []
         self._wake = threading.Condition()
         self._closed = False
@@ -77,9 +90,15 @@ class Acceptor:
         with self._wake:
             if self._closed:
                 raise DatabaseUnavailable("the ingress is stopping; send it again")
+            if len(self._jobs) >= BACKLOG:
+                raise DatabaseUnavailable("too many messages wait for the database; send it again")
             self._jobs.append(job)
             self._wake.notify()
-        return await job.future
+        begun = time.perf_counter()
+        results = await job.future
+        if self._observe:
+            self._observe(envelopes, results, time.perf_counter() - begun)
+        return results
 
     async def quarantine(self, channel: str, account: str, body: bytes, error: str) -> None:
         """Keep an authentic delivery nobody could parse, and say so in the log."""
@@ -111,35 +130,56 @@ class Acceptor:
                     job = self._jobs.pop(0)
                     group.append(job)
                     size += len(job.envelopes)
-            self._store(group)
+            # This thread must outlive any surprise: without it every delivery would wait for ever.
+            try:
+                self._store(group)
+            except Exception as error:
+                log.error("group_not_accepted", messages=size, error=type(error).__name__)
+                self._refuse(group, error)
             for job in group:
                 job.settle()
-            self._announce(group)
+            try:
+                self._announce(group)
+            except Exception:
+                log.exception("group_not_announced", messages=size)
+
+    def _refuse(self, group: Sequence[_Job], error: Exception) -> None:
+        reason = str(error) if isinstance(error, DatabaseUnavailable) else type(error).__name__
+        for job in group:
+            job.result = DatabaseUnavailable(f"the message could not be stored: {reason}")
 
     def _store(self, group: list[_Job]) -> None:
         everything = [envelope for job in group for envelope in job.envelopes]
         try:
             with self._database.write() as session:
                 results = inbox.accept(session, everything, self._clock())
+        except DatabaseUnavailable as error:
+            # Each further try would cost its whole time-out; the channels come back.
+            self._refuse(group, error)
         except Exception as error:
             # Whatever it was, one bad row must not refuse its neighbours.
-            if not isinstance(error, DatabaseUnavailable | IntegrityError):
-                log.exception("group_not_accepted", messages=len(everything))
+            if not isinstance(error, IntegrityError):
+                log.warning("group_not_accepted", messages=len(everything), error=type(error).__name__)
+            for position, job in enumerate(group):
+                if not self._store_one(job):
+                    self._refuse(group[position:], DatabaseUnavailable("the database does not answer"))
+                    return
+        else:
             for job in group:
-                self._store_one(job)
-            return
-        for job in group:
-            job.result, results = results[: len(job.envelopes)], results[len(job.envelopes) :]
+                job.result, results = results[: len(job.envelopes)], results[len(job.envelopes) :]
 
-    def _store_one(self, job: _Job) -> None:
+    def _store_one(self, job: _Job) -> bool:
+        """Store one delivery by itself. False: the database does not answer, so no other need be tried."""
         try:
             with self._database.write() as session:
                 job.result = [inbox.accept_one(session, envelope, self._clock()) for envelope in job.envelopes]
-        except RaglineError as error:
-            job.result = error
+        except DatabaseUnavailable:
+            return False
         except Exception as error:
-            log.exception("message_not_accepted", channel=job.envelopes[0].channel)
-            job.result = DatabaseUnavailable(f"the message could not be stored ({type(error).__name__})")
+            # The name alone: the text of a database's error holds the row.
+            log.error("message_not_accepted", channel=job.envelopes[0].channel, error=type(error).__name__)
+            self._refuse([job], error)
+        return True
 
     def _announce(self, group: list[_Job]) -> None:
         news: dict[str, tuple[str, str, str]] = {}

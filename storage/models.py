@@ -39,6 +39,7 @@ class Money(TypeDecorator[Decimal]):
 
     impl = String(40)
     cache_ok = True
+    should_evaluate_none = True  # None means unpriced, and must not become the column's default
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
         return None if value is None else format(value, "f")

@@ -15,7 +15,8 @@ from typing import Any
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
 
@@ -30,7 +31,13 @@ class DatabaseUnavailable(TransientError):
 def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engine:
     """An engine for ``url``. ``durable`` makes SQLite wait for the disk on each commit."""
     parsed = make_url(url)
-    options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 10, "pool_timeout": 30}
+    # hide_parameters: an error's text is logged, and parameters hold what customers wrote
+    options: dict[str, Any] = {
+        "pool_size": pool_size,
+        "max_overflow": 10,
+        "pool_timeout": 30,
+        "hide_parameters": True,
+    }
     if parsed.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5}, **options)
 
@@ -89,9 +96,10 @@ class Database:
         try:
             with Session(engine, expire_on_commit=False) as session:
                 yield session
-        except OperationalError as error:
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            cause = getattr(error, "orig", None) or error
             raise DatabaseUnavailable(
-                f"the database does not answer ({type(error.orig).__name__}); check DATABASE_URL and the disk"
+                f"the database does not answer ({type(cause).__name__}); check DATABASE_URL and the disk"
             ) from error
 
     def ping(self) -> None:

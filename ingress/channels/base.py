@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from fastapi import APIRouter, Request
-from pydantic import SecretStr
+from pydantic import BeforeValidator, SecretStr
 
 from ingress.accept import Acceptor
 from ingress.wakeups import Wakeups
@@ -48,6 +50,26 @@ class Unreadable(RaglineError):
 
 class TooLarge(RaglineError):
     """A body beyond :data:`MAX_BODY`."""
+
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def storable(value: object) -> object:
+    """Text as every database takes it: a NUL or half a surrogate pair becomes U+FFFD. Other types unchanged."""
+    return _UNSTORABLE.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+#: For annotations of texts from outside; stands after the constraints, which see the cleaned text.
+Storable = BeforeValidator(storable)
+#: A text from outside of any length.
+CleanText = Annotated[str, Storable]
+
+
+def bearer(request: Request) -> str | None:
+    """The credential of ``Authorization: Bearer``; None without one."""
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    return credential.strip() or None if scheme.lower() == "bearer" else None
 
 
 async def read_body(request: Request, limit: int = MAX_BODY) -> bytes:

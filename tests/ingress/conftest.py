@@ -26,7 +26,16 @@ KEY = "test-key-of-the-api"
 
 
 @pytest.fixture
-def make_settings(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+def redis(redis_url: str) -> Iterator[Redis]:
+    """A client of a Redis emptied for this test; the server is one for the whole run."""
+    client = Redis.from_url(redis_url)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def make_settings(database_url: str, redis_url: str, redis: Redis) -> Callable[..., Settings]:
     """Settings of a stack whose database and Redis are real; keywords are environment names."""
 
     def make(**environ: str) -> Settings:

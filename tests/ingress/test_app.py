@@ -14,7 +14,6 @@ import time
 
 import httpx
 import pytest
-from redis import Redis
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -59,16 +58,14 @@ def chroma():
 
 
 @pytest.fixture
-def ready(redis_url):
+def ready(redis):
     """Plays the workers' announcements."""
-    client = Redis.from_url(redis_url)
 
     def announce(*queues):
         for queue in queues:
-            client.set(f"ragline:ready:{queue}", "host", ex=30)
+            redis.set(f"ragline:ready:{queue}", "host", ex=30)
 
-    yield announce
-    client.close()
+    return announce
 
 
 async def get(client, _):
@@ -147,11 +144,9 @@ def test_a_database_that_is_away_is_503_and_says_so(talk, url, tmp_path):
     assert 'ragline_part_up{part="database"} 0.0' in metrics.text
 
 
-def test_metrics(talk, workers, redis_url, ready, chroma):
+def test_metrics(talk, workers, redis, ready, chroma):
     ready("io")
-    redis = Redis.from_url(redis_url)
     redis.rpush("cpu", "a", "b", "c")
-    redis.close()
 
     async def scenario(client, _):
         for body in (MESSAGE, MESSAGE, {**MESSAGE, "text": "Other"}, {**MESSAGE, "id": "2"}):

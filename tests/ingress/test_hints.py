@@ -9,7 +9,6 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from redis import Redis
 
 from ingress.hints import Hints
 from ragline.logs import configure_logging
@@ -17,14 +16,7 @@ from ragline.settings import load_settings
 
 
 @pytest.fixture
-def redis(redis_url):
-    client = Redis.from_url(redis_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def make_hints(redis_url):
+def make_hints(redis_url, redis):
     made = []
 
     def make(url=redis_url, **environ):

@@ -6,17 +6,7 @@ import asyncio
 import contextlib
 import time
 
-import pytest
-from redis import Redis
-
 from ingress.wakeups import CHANNEL, Wakeups, wait_for
-
-
-@pytest.fixture
-def redis(redis_url):
-    client = Redis.from_url(redis_url)
-    yield client
-    client.close()
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,84 @@
+"""What a caller of the JSON channel is shown of a message."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from storage.answers import MessageState
+
+#: What is said of a failure. The reason itself, which may name providers and models, is for the console.
+FAILED = "the answer could not be made or sent (step {step}); the message is kept, and a person has been told"
+UNDELIVERABLE = "the customer could not be reached; the answer is kept"
+
+
+class Citation(BaseModel):
+    id: str | None
+    title: str | None
+
+
+class AnswerView(BaseModel):
+    text: str
+    mode: Literal["direct", "grounded", "clarify", "smalltalk", "unknown"] | None
+    confidence: float | None
+    citations: list[Citation]
+
+
+class UsageView(BaseModel):
+    tokens_in: int
+    tokens_out: int
+    cost: str | None = Field(description="US dollars, unrounded; null when a model in use has no known price.")
+
+
+class OperatorLine(BaseModel):
+    text: str
+    sent_at: str | None
+
+
+class MessageView(BaseModel):
+    """Where a message stands. ``answer`` and ``usage`` come when it is over, ``error`` when it failed."""
+
+    message_id: str
+    status: Literal["accepted", "processing", "answered", "failed", "undeliverable", "suggested"]
+    step: Literal["understand", "classify", "retrieve", "generate", "deliver"] | None = None
+    duplicate: bool = Field(False, description="This id was accepted before.")
+    answer: AnswerView | None = None
+    usage: UsageView | None = None
+    error: str | None = None
+    notice: str | None = Field(None, description="What the customer was told about the failure.")
+    operator: list[OperatorLine] = Field([], description="What a person of the company answered.")
+
+
+def view(state: MessageState) -> dict[str, Any]:
+    """The message as JSON; what there is nothing to say about is left out."""
+    shown: dict[str, Any] = {"message_id": state.message_id, "status": state.status}
+    if state.status in ("processing", "failed", "undeliverable"):
+        shown["step"] = state.step
+    if state.answer:
+        answer = state.answer
+        shown["answer"] = {
+            "text": answer.text,
+            "mode": answer.mode,
+            "confidence": answer.confidence,
+            "citations": answer.citations,
+        }
+    if state.usage:
+        usage = state.usage
+        shown["usage"] = {
+            "tokens_in": usage.tokens_in,
+            "tokens_out": usage.tokens_out,
+            "cost": None if usage.cost is None else format(usage.cost, "f"),
+        }
+    if state.status == "failed":
+        shown["error"] = FAILED.format(step=state.step)
+    if state.status == "undeliverable":
+        shown["error"] = UNDELIVERABLE
+    if state.notice:
+        shown["notice"] = state.notice
+    if state.operator:
+        shown["operator"] = [
+            {"text": line.text, "sent_at": line.sent_at.isoformat() if line.sent_at else None}
+            for line in state.operator
+        ]
+    return shown

@@ -1,0 +1,171 @@
+"""The widget's HTTP side: sessions, messages, events, the script and the demo page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, HTTPException, Query, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+
+from ingress.channels.base import Inlet, Mounted, bearer
+from ingress.channels.widget import assets, texts
+from ingress.channels.widget.normalise import WidgetMessage, WidgetSession, language, normalise
+from ingress.channels.widget.sessions import Limits, Origins, RateLimit, address_of, conversation_key, new_token
+from ingress.channels.widget.stream import events, read, shown
+from ingress.headers import add_headers, limit_body
+from ragline.channels import WidgetAccount
+from ragline.clock import utcnow
+from ragline.ids import new_id
+
+#: Bytes of a body: the longest message, each character written as the longest escape.
+MAX_BYTES = 64_000
+#: Numbers of messages fit the database's integers.
+LAST = 2**31 - 1
+
+
+def mount(inlet: Inlet, limits: Limits | None = None) -> Mounted:
+    """The routes of all sites."""
+    limits = limits or Limits()
+    accounts = inlet.settings.accounts("widget", WidgetAccount)
+    origins = {site: Origins(site, account, inlet.settings.public_url) for site, account in accounts.items()}
+    by_session = RateLimit(limits.messages_per_session, limits.window)
+    by_address = RateLimit(limits.messages_per_address, limits.window)
+    sessions = RateLimit(limits.sessions_per_address, limits.window)
+
+    class SiteRoute(APIRoute):
+        """Knows the site and the page before anything is read, so that a refusal too reaches the page."""
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handler = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                limit_body(request, MAX_BYTES)
+                site = request.path_params["site"]
+                if site not in accounts:
+                    raise HTTPException(404, "no such site")
+                admitted = origins[site].admits(request)
+                add_headers(request, _cors(request) if admitted else {"Vary": "Origin"})
+                if not admitted and request.method != "GET":
+                    raise _refusal(403, "foreign", request)
+                if request.method == "OPTIONS":
+                    return Response(status_code=204)
+                return await handler(request)
+
+            return guarded
+
+    router = APIRouter(prefix="/widget/{site}", tags=["widget"], route_class=SiteRoute)
+
+    @router.options("/session", include_in_schema=False)
+    @router.options("/messages", include_in_schema=False)
+    @router.options("/events", include_in_schema=False)
+    async def preflight() -> Response:
+        return Response(status_code=204)
+
+    @router.post("/session", response_model=None)
+    async def open_session(site: str, body: WidgetSession, request: Request) -> JSONResponse:
+        """Open a visitor's session, or confirm the one of an earlier visit."""
+        if wait := sessions.wait(address_of(request)):
+            raise _refusal(429, "too_many", request, body.locale, wait)
+        account = accounts[site]
+        wish = language(body.locale, request.headers.get("accept-language"))
+        chosen = texts.choose(wish, texts.TITLE, account.title, account.greeting)
+        return JSONResponse(
+            {
+                "token": body.token if conversation_key(body.token) else new_token(),
+                "locale": chosen,
+                "title": texts.text_in(chosen, account.title, texts.TITLE),
+                "greeting": texts.text_in(chosen, account.greeting, texts.GREETING),
+            },
+            headers={"Cache-Control": "no-store"},
+        )
+
+    @router.post("/messages", status_code=202, response_model=None)
+    async def post_message(site: str, body: WidgetMessage, request: Request) -> JSONResponse:
+        """Accept a visitor's message; the answer comes over `events`."""
+        key = _visitor(request, bearer(request), body.locale)
+        if len(body.text.strip()) > texts.LONGEST:
+            raise _refusal(413, "too_long", request, body.locale)
+        if not body.text.strip():
+            raise _refusal(422, "empty", request, body.locale)
+        if wait := by_session.wait(f"{site}:{key}") or by_address.wait(address_of(request)):
+            raise _refusal(429, "too_many", request, body.locale, wait)
+        locale = language(body.locale, request.headers.get("accept-language"))
+        envelope = normalise(body, site=site, conversation=key, locale=locale, message_id=new_id(), now=utcnow())
+        (accepted,) = await inlet.acceptor.accept([envelope])
+        if accepted.outcome == "conflict":
+            raise _refusal(409, "conflict", request, body.locale)
+        inlet.wakeups.wake(key)
+        inlet.wakeups.wake(accepted.conversation_id)
+        receipt: dict[str, Any] = {"message_id": accepted.message_id, "seq": accepted.seq}
+        if accepted.outcome == "duplicate":
+            receipt["duplicate"] = True
+        return JSONResponse(receipt, 202)
+
+    @router.get("/messages", response_model=None)
+    async def get_messages(
+        site: str, request: Request, after: Annotated[int, Query(ge=0, le=LAST)] = 0
+    ) -> JSONResponse:
+        """The messages numbered above `after`; without it the newest ones."""
+        found = await read(inlet, site, _visitor(request, bearer(request)), after, newest=not after)
+        return JSONResponse(
+            {"messages": [shown(line) for line in found.lines] if found else []},
+            headers={"Cache-Control": "no-store"},
+        )
+
+    @router.get("/events", response_model=None)
+    async def get_events(
+        site: str,
+        request: Request,
+        token: str = "",
+        after: Annotated[int, Query(ge=0, le=LAST)] = 0,
+        last_event_id: Annotated[str, Header()] = "",
+    ) -> Response:
+        """Server-sent events: `message` (its id is the message's number) and `typing`."""
+        key = _visitor(request, token)
+        if last_event_id.isascii() and last_event_id.isdigit():
+            after = max(after, min(int(last_event_id[:10]), LAST))
+        return events(inlet, site, key, after)
+
+    parts = APIRouter()
+    parts.include_router(assets.routes(demo="default" in accounts))
+    parts.include_router(router)
+    return Mounted(parts)
+
+
+def _visitor(request: Request, token: str | None, locale: str | None = None) -> str:
+    key = conversation_key(token)
+    if key is None:
+        raise _refusal(401, "no_session", request, locale)
+    return key
+
+
+def _refusal(
+    status: int, reason: str, request: Request, locale: str | None = None, wait: float | None = None
+) -> HTTPException:
+    wish = language(locale, request.headers.get("accept-language"))
+    wording = texts.REFUSALS[reason]
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if wait is not None:
+        headers["Retry-After"] = str(math.ceil(wait))
+    return HTTPException(status, wording[texts.choose(wish, wording)], headers)
+
+
+def _cors(request: Request) -> dict[str, str]:
+    origin = request.headers.get("origin")
+    if origin is None:
+        return {"Vary": "Origin"}
+    headers = {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": "Retry-After",
+        "Vary": "Origin",
+    }
+    if request.method == "OPTIONS":
+        headers |= {
+            "Access-Control-Allow-Methods": "GET, POST",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID",
+            "Access-Control-Max-Age": "600",
+        }
+    return headers

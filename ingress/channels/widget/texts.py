@@ -1,0 +1,52 @@
+"""What visitors read from the server, by language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: The longest message, in characters.
+LONGEST = 4000
+
+TITLE = {"ru": "Чат поддержки", "en": "Support chat"}
+GREETING = {
+    "ru": "Здравствуйте! Задайте вопрос, и мы постараемся помочь.",
+    "en": "Hello! Ask your question and we will do our best to help.",
+}
+REFUSALS: dict[str, dict[str, str]] = {
+    "too_long": {
+        "ru": f"Сообщение слишком длинное: не больше {LONGEST} знаков.",
+        "en": f"The message is too long: {LONGEST} characters at most.",
+    },
+    "empty": {"ru": "Напишите текст сообщения.", "en": "Write a message first."},
+    "no_session": {
+        "ru": "Сеанс чата не найден. Обновите страницу.",
+        "en": "The chat session was not found. Reload the page.",
+    },
+    "too_many": {
+        "ru": "Слишком много сообщений подряд. Подождите немного и отправьте снова.",
+        "en": "Too many messages at once. Wait a little and send it again.",
+    },
+    "conflict": {
+        "ru": "Это сообщение уже отправлено с другим текстом.",
+        "en": "This message was already sent with another text.",
+    },
+    "foreign": {
+        "ru": "Чат не подключён для этого сайта.",
+        "en": "The chat is not enabled for this website.",
+    },
+}
+
+
+def choose(locale: str | None, *texts: Mapping[str, str]) -> str:
+    """The language of ``texts`` nearest to ``locale``; English where nothing is near."""
+    known = {language for group in texts for language in group}
+    wish = (locale or "").replace("_", "-")
+    for candidate in (wish, wish.partition("-")[0].lower()):
+        if candidate in known:
+            return candidate
+    return "en"
+
+
+def text_in(language: str, own: Mapping[str, str], default: Mapping[str, str]) -> str:
+    """The account's own text in ``language``, else the default; a text in some language beats none."""
+    return own.get(language) or default.get(language) or own.get("en") or default["en"]
