@@ -20,7 +20,18 @@ from storage.migrate import upgrade
 from storage.session import Database, make_engine
 
 #: A developer's own configuration has no part in a test.
-_OURS = ("RAGLINE", "TELEGRAM", "UMNICO", "OPENAI", "AZURE", "GEMINI", "ANTHROPIC", "DATABASE_URL", "REDIS_URL", "CHROMA_URL")
+_OURS = (
+    "RAGLINE",
+    "TELEGRAM",
+    "UMNICO",
+    "OPENAI",
+    "AZURE",
+    "GEMINI",
+    "ANTHROPIC",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "CHROMA_URL",
+)
 
 
 @pytest.fixture(autouse=True)

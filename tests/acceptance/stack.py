@@ -20,7 +20,8 @@ from sqlmodel import Session, create_engine
 
 ROOT = Path(__file__).parents[2]
 #: Nothing of the developer's own configuration reaches a test.
-_OURS = ("RAGLINE", "TELEGRAM", "UMNICO", "OPENAI", "AZURE", "GEMINI", "ANTHROPIC", "DATABASE_URL", "REDIS_URL", "CHROMA_URL", "PORT", "FLOWER_PORT")  # fmt: skip
+_PROVIDERS = ("OPENAI", "AZURE", "GEMINI", "ANTHROPIC", "OLLAMA")
+_OURS = ("RAGLINE", "TELEGRAM", "UMNICO", "DATABASE_URL", "REDIS_URL", "CHROMA_URL", "PORT", "FLOWER_PORT", *_PROVIDERS)
 
 
 def clean_environment(**own: str) -> dict[str, str]:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
-from pipeline.steps.retrieve import Passage, Retrieval
 
 from pipeline.llm import Completion
 from pipeline.steps.generate import Policy, generate
+from pipeline.steps.retrieve import Passage, Retrieval
 from pipeline.turn import Classification, Usage
 
 POLICY = Policy(

@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pipeline.steps.retrieve import Passage, Retrieval
 from sqlmodel import col, select
 
 from pipeline.envelope import Envelope, Sender
 from pipeline.errors import AmbiguousSend, FloodWait, NotSent, ProviderRefused, ProviderUnavailable, Undeliverable
 from pipeline.llm import Completion
 from pipeline.senders.base import Outgoing, PullSender
+from pipeline.steps.retrieve import Passage, Retrieval
 from pipeline.turn import Usage
 from ragline.clock import utcnow
 from ragline.ids import new_id
