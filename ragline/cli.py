@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ragline import __version__
+from ragline.logs import configure_logging
 
 #: Command -> what it does; the module of the same name in ragline.commands holds it as ``app``.
 COMMANDS = {
@@ -58,6 +60,8 @@ def root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
 ) -> None:
     """One answering engine for every channel your customers write to."""
+    # Results go to standard output, and nothing else does.
+    configure_logging("WARNING", out=sys.stderr)
 
 
 def main() -> None:

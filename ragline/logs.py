@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
 
@@ -32,8 +32,11 @@ def _mask_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapp
     return event
 
 
-def configure_logging(level: str = "INFO", style: Literal["console", "json"] = "console") -> None:
-    """Send structlog and the standard library's loggers through one chain to standard output."""
+def configure_logging(
+    level: str = "INFO", style: Literal["console", "json"] = "console", out: TextIO | None = None
+) -> None:
+    """Send structlog and the standard library's loggers through one chain to ``out`` (default: standard output)."""
+    out = out or sys.stdout
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -46,7 +49,7 @@ def configure_logging(level: str = "INFO", style: Literal["console", "json"] = "
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if style == "json"
         else structlog.dev.ConsoleRenderer(
-            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=28
+            colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=28
         )
     )
     structlog.configure(
@@ -54,7 +57,7 @@ def configure_logging(level: str = "INFO", style: Literal["console", "json"] = "
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -13,7 +13,7 @@ from ragline.commands.output import AsJson, console, plain_errors, print_json, p
 from ragline.commands.services import services
 from storage.session import get_database
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from ragline.settings import get_settings
 from ragline.stack import folder
 from storage import migrate
 
-app = typer.Typer(no_args_is_help=True, help="The database.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The database.")
 
 
 def _url() -> str:

@@ -25,7 +25,7 @@ from ragline.stack.parts import QUEUES
 from storage import index, knowledge, migrate
 from storage.session import Database, make_engine
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 _MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
 
 

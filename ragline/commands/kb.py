@@ -22,7 +22,7 @@ from storage.knowledge_files import ItemRow, read_file, write_file
 from storage.session import Database, get_database
 from storage.vectors import make_store
 
-app = typer.Typer(no_args_is_help=True, help="The knowledge base.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The knowledge base.")
 
 
 @app.command("import")

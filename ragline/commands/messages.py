@@ -11,7 +11,7 @@ from ragline.commands.services import services
 from storage.session import get_database
 from storage.views import list_messages
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -15,8 +15,8 @@ from rich.table import Table
 from ragline.errors import ConfigurationError, RaglineError
 
 #: People read standard output; progress and errors go to standard error.
-console = Console()
-errors = Console(stderr=True)
+console = Console(soft_wrap=True)
+errors = Console(stderr=True, soft_wrap=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -26,7 +26,7 @@ from storage import index, knowledge
 from storage.migrate import upgrade
 from storage.session import Database, make_engine
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 log = get_logger(__name__)
 
 

@@ -50,7 +50,15 @@ class ChromaStore:
         with self._errors(collection):
             made = self._connect().get_or_create_collection(
                 collection,
-                configuration={"hnsw": {"space": "cosine", "ef_construction": 200, "ef_search": 300}},
+                configuration={
+                    "hnsw": {
+                        "space": "cosine",
+                        "ef_construction": 100,
+                        "ef_search": 300,
+                        "batch_size": 1000,
+                        "sync_threshold": 5000,
+                    }
+                },
                 metadata={"dimensions": dimensions},
                 embedding_function=None,
             )

@@ -16,7 +16,10 @@ from typing import Any
 
 import httpx
 from dotenv import dotenv_values
-from sqlmodel import Session, create_engine
+from sqlalchemy import func
+from sqlmodel import Session, create_engine, select
+
+from storage.models import Turn
 
 ROOT = Path(__file__).parents[2]
 #: Nothing of the developer's own configuration reaches a test.
@@ -72,6 +75,16 @@ class Stack:
     def sql(self) -> Session:
         """A session on the stack's database."""
         return Session(create_engine(self.about["database_url"]))
+
+    def wait_quiet(self, timeout: float = 20) -> None:
+        """Until no turn is active: the last answer is seen a moment before its commit."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            with self.sql() as session:
+                if not session.exec(select(func.count()).select_from(Turn).where(Turn.status == "processing")).one():
+                    return
+            time.sleep(0.1)
+        raise AssertionError("turns are still active")
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")

@@ -61,6 +61,7 @@ def test_a_thousand_updates_get_a_thousand_answers_in_order(world: tuple[FakeTel
     assert {chat: [answer(n) for n in numbers] for chat, numbers in asked.items()} == heard
 
     total = CHATS * EACH
+    stack.wait_quiet()
     with stack.sql() as session:
         assert session.exec(select(func.count()).select_from(Message)).one() == total
         statuses = session.exec(select(Turn.status, func.count()).group_by(Turn.status)).all()
