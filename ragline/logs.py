@@ -14,7 +14,7 @@ import structlog
 _MASKED_KEYS = frozenset({"text", "token", "password", "secret", "key", "authorization", "question", "answer", "body"})
 #: A Telegram bot token or a bearer key inside any string, e.g. in the text of an HTTP client's exception.
 _SECRET_SHAPES = re.compile(
-    r"\b\d{5,}:[A-Za-z0-9_-]{4,}|(?i:bearer)\s+[\w.~+/=-]{6,}|sk-[\w-]{6,}|(?<=/umnico/)[^/\s]+/[^/\s]+"
+    r"(?<!\d)\d{5,}:[A-Za-z0-9_-]{4,}|(?i:bearer)\s+[\w.~+/=-]{6,}|sk-[\w-]{6,}|(?<=/umnico/)[^/\s]+/[^/\s]+"
 )
 
 
@@ -42,7 +42,8 @@ def configure_logging(
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info if style == "json" else structlog.processors.StackInfoRenderer(),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,  # before the mask: a traceback quotes what it was given
         _mask_event,
     ]
     renderer: structlog.types.Processor = (

@@ -211,7 +211,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, source: str, group: type[BaseModel], prefix: str = "") -> str:
-    first = error.errors()[0]
+    # A misspelt name is the reason, a field that is missing then only its consequence.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     path = prefix + ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return f"{source}: {path or 'settings'}: {first['msg'].removeprefix('Value error, ')}"

@@ -229,17 +229,20 @@ def _read_xlsx(path: Path) -> _Rows:
             f"{path}: cannot be read as XLSX ({type(error).__name__}); save it again as XLSX"
         ) from error
     try:
-        yield from _table(path, enumerate(book.worksheets[0].iter_rows(values_only=True), 1))
+        yield from _table(path, enumerate(book.worksheets[0].iter_rows(values_only=True), 1), ragged=True)
     finally:
         book.close()
 
 
-def _table(path: Path, lines: Iterator[tuple[int, Any]]) -> _Rows:
+def _table(path: Path, lines: Iterator[tuple[int, Any]], *, ragged: bool = False) -> _Rows:
+    """Rows by the header's names. ``ragged``: trailing empty cells are left out, as in XLSX."""
     _, header = next(lines, (0, None))
     names = [str(name or "").strip().lower() for name in header or ()]
     if not set(names) & {"question", "questions"} or "answer" not in names:
         raise ConfigurationError(f"{path}: the first row must name the columns, among them question(s) and answer")
     for number, cells in lines:
+        if ragged:
+            cells = (*cells, *(None,) * (len(names) - len(cells)))
         row = {name: (None if cell == "" else cell) for name, cell in zip(names, cells, strict=False) if name in _KNOWN}
         if any(cell is not None for cell in row.values()):
             if len(cells) < len(names):

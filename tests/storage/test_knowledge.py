@@ -1,0 +1,134 @@
+"""The knowledge base in SQL and the index that follows it, on both databases."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from sqlmodel import col, select
+
+from ragline.errors import ConfigurationError
+from storage import index, knowledge
+from storage.embedder.base import Vectors
+from storage.knowledge import Changes
+from storage.knowledge_files import ItemRow
+from storage.models import KnowledgePhrase, VectorIndex
+from storage.session import Database
+from storage.vectors.base import CollectionMissing
+from storage.vectors.memory import MemoryStore
+
+
+class Letters:
+    """An embedder whose vectors count letters: near texts have near vectors, and no model is needed."""
+
+    dimensions = 26
+
+    def __init__(self, name: str = "letters@1") -> None:
+        self.name = name
+        self.seen: list[str] = []
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        self.seen += texts
+        counts = np.array(
+            [[text.lower().count(chr(97 + i)) + 0.01 for i in range(26)] for text in texts], dtype=np.float32
+        )
+        return np.asarray(counts / np.linalg.norm(counts, axis=1, keepdims=True), dtype=np.float32)
+
+    encode_queries = encode_passages
+
+
+ROWS = [ItemRow("a", "Alpha", ["apple pie", "apple tart"]), ItemRow("b", None, ["zebra"]), ItemRow("c", "A document.")]
+
+
+def put(database: Database, *rows: ItemRow) -> Changes:
+    return knowledge.put_items(database, rows, source="test")
+
+
+def sync(database: Database, store: MemoryStore, embedder: Letters) -> int:
+    return index.sync(database, store, "memory", embedder, "letters")
+
+
+def live(database: Database) -> index.LiveIndex:
+    with database.read() as session:
+        found = index.live_index(session)
+    assert found is not None
+    return found
+
+
+def ids(database: Database) -> set[str]:
+    with database.read() as session:
+        return set(session.exec(select(KnowledgePhrase.id)))
+
+
+def test_the_same_rows_again_change_nothing(database: Database) -> None:
+    assert put(database, *ROWS) == Changes(added=3)
+    before = ids(database)
+    assert put(database, *ROWS) == Changes(unchanged=3)
+    assert ids(database) == before
+    assert list(knowledge.list_items(database)) == ROWS
+
+
+def test_a_changed_item_is_replaced_with_its_phrasings(database: Database) -> None:
+    put(database, *ROWS)
+    changed = ItemRow("a", "Alpha 2", ["apple pie", "strudel"], ["x"], "en")
+    assert put(database, changed, *ROWS[1:]) == Changes(updated=1, unchanged=2)
+    assert next(knowledge.list_items(database, ids=["a"])) == changed
+
+
+def test_the_index_follows(database: Database) -> None:
+    store, embedder = MemoryStore(), Letters()
+    put(database, *ROWS)
+    assert sync(database, store, embedder) == 4
+    assert sync(database, store, embedder) == 0
+    collection = live(database).collection
+    assert store.count(collection) == 4
+    put(database, ItemRow("a", "Alpha", ["apple pie"]))
+    knowledge.remove_items(database, ["b"])
+    assert sync(database, store, embedder) == 0
+    assert store.count(collection) == 2
+    [[best]] = store.query(collection, embedder.encode_queries(["pie apple"]), 1)
+    with database.read() as session:
+        assert session.get_one(KnowledgePhrase, best.id).text == "apple pie"
+
+
+def test_another_model_is_refused_with_the_command_that_mends_it(database: Database) -> None:
+    store = MemoryStore()
+    put(database, *ROWS)
+    sync(database, store, Letters())
+    with pytest.raises(ConfigurationError, match="ragline kb reindex --embedder letters"):
+        sync(database, store, Letters("letters@2"))
+
+
+def test_reindex_builds_beside_and_swaps(database: Database) -> None:
+    store = MemoryStore()
+    put(database, *ROWS)
+    sync(database, store, Letters())
+    old = live(database)
+    done: list[int] = []
+    new = index.reindex(database, store, "memory", Letters("letters@2"), done.append)
+    assert sum(done) == 4
+    assert live(database) == new != old
+    assert store.count(new.collection) == 4
+    with pytest.raises(CollectionMissing):
+        store.count(old.collection)
+    assert sync(database, store, Letters("letters@2")) == 0
+    with database.read() as session:
+        assert [row.status for row in session.exec(select(VectorIndex))] == ["live"]
+
+
+def test_an_interrupted_reindex_leaves_the_live_index(database: Database) -> None:
+    class Dies(Letters):
+        def encode_passages(self, texts: Sequence[str]) -> Vectors:
+            raise KeyboardInterrupt
+
+    store = MemoryStore()
+    put(database, *ROWS)
+    sync(database, store, Letters())
+    before = live(database)
+    with pytest.raises(KeyboardInterrupt):
+        index.reindex(database, store, "memory", Dies("letters@2"))
+    assert live(database) == before
+    assert store.count(before.collection) == 4
+    index.reindex(database, store, "memory", Letters("letters@2"))
+    with database.read() as session:
+        statuses = session.exec(select(VectorIndex.status).order_by(col(VectorIndex.created_at))).all()
+    assert statuses == ["live"], "what the interrupted build left is gone"
