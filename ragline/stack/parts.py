@@ -61,6 +61,7 @@ def redis_part(data: Path, port: int, password: str) -> Part:
         "daemonize": "no",
         "logfile": '""',
         "loglevel": "notice",
+        "set-proc-title": "no",  # its title overwrites the environment that marks it as ours
     }
     config = data / "run" / "redis.conf"
     write_private(config, "".join(f"{name} {value}\n" for name, value in settings.items()))
@@ -73,7 +74,7 @@ def chroma_part(data: Path, port: int) -> Part:
     if not chroma.exists():
         raise ConfigurationError("the embedded Chroma is missing: run `make install`, or set CHROMA_URL to your own")
     command = (str(chroma), "run", "--path", str(data / "chroma"), "--host", "127.0.0.1", "--port", str(port))
-    return Part("chroma", command, tier=1)
+    return Part("chroma", command, tier=1, environment={"RUST_LOG": "warn", "NO_COLOR": "1"})
 
 
 def application_parts(settings: Settings, data: Path, *, demo: bool) -> list[Part]:

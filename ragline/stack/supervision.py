@@ -72,8 +72,9 @@ class Supervision:
         except ExitNow:
             pass
         finally:
-            for name in list(self._unfinished):
-                self._print(name, self._unfinished.pop(name))
+            for name, rest in self._unfinished.items():
+                if rest:
+                    self._print(name, rest)
 
     def stop(self) -> None:
         """Stop as SIGTERM would; safe from another thread."""

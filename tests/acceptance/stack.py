@@ -127,7 +127,9 @@ def _wait_ready(stack: Stack, timeout: float = 90) -> None:
         if stack.process.poll() is not None:
             raise AssertionError(f"ragline up ended with {stack.process.returncode}:\n{stack.output()[-4000:]}")
         try:
-            if httpx.get(f"{stack.url}/readyz", timeout=5, trust_env=False).status_code == 200:
+            # a stack that was killed leaves its file, and perhaps an ingress that still answers
+            ours = stack.about["pid"] == stack.process.pid
+            if ours and httpx.get(f"{stack.url}/readyz", timeout=5, trust_env=False).status_code == 200:
                 return
         except (OSError, ValueError, httpx.HTTPError):
             pass

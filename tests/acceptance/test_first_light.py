@@ -15,7 +15,7 @@ from tests.acceptance.stack import Stack, running
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ASK = {"ru": "Сколько времени занимает доставка?", "en": "How long does delivery take?"}
-WORDS = {"ru": ("Открыть чат", "дн"), "en": ("Open chat", "day")}
+WORDS = {"ru": ("Открыть чат", "на следующий день"), "en": ("Open chat", "the next day")}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_the_live_ingress_has_loaded_no_model_library(stack: Stack) -> None:
     with stack.api() as api:
         for number in range(20):
             api.post("/api/v1/messages?wait=5", json={"conversation": f"load-{number}", "text": "hello"})
-    ingress = [p for p in _processes(stack) if "ingress.app" in p[1]]
+    ingress = [p for p in _processes(stack) if "ingress.serve" in p[1]]
     assert len(ingress) == 1
     maps = Path(f"/proc/{ingress[0][0]}/maps").read_text()
     assert "_pydantic_core" in maps, "the memory map shows native libraries"
@@ -97,6 +97,7 @@ def test_the_demo_page_answers_in_the_browser(stack: Stack, language: str, width
         box.press("Enter")
         log = page.get_by_role("log")
         expect(log).to_contain_text(WORDS[language][1], timeout=10_000)
+        page.wait_for_timeout(400)  # the opening animation
         _screenshot(page, f"widget-{language}-{width}.png")
         answered = log.inner_text()
         page.reload()

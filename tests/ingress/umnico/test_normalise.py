@@ -32,8 +32,8 @@ def envelope(kind: str, text: str | None = None, type_: str = "whatsapp2", **fie
     return {name: value for name, value in found.items() if value is not None}
 
 
-def media(type_: str, name: str, **fields: Any) -> list[dict[str, Any]]:
-    return [{"type": type_, "ref": f"{FILES}/{name}", "url": f"{FILES}/{name}", **fields}]
+def media(type_: str, file: str, **fields: Any) -> list[dict[str, Any]]:
+    return [{"type": type_, "ref": f"{FILES}/{file}", "url": f"{FILES}/{file}", **fields}]
 
 
 def outgoing(text: str | None, external_id: str, **fields: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ EXPECTED: dict[str, dict[str, Any] | None] = {
         "Где мой заказ?",
         "vk_group",
         conversation="1:8:customer-9",
-        address={"lead": 100, "source": "user_9", "sa": 8, "type": "vk_group", "source_type": "message"},
+        address={"lead": 100, "sa": 8, "type": "vk_group", "source_type": "message"},
     ),
     "source_missing": envelope(
         "text",
@@ -271,12 +271,17 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
-PLACES = [
-    (*path, name)
-    for path in ((), ("message",), ("message", "message"), ("message", "sender"), ("message", "source"))
-    for name in ("type", "accountId", "leadId", "message", "messageId", "datetime", "sa", "text", "attachments")
-    + ("sender", "source", "replyTo", "customId", "userId", "id", "realId", "saId", "customerId", "name", "login")
-]
+
+
+def names(value: object) -> set[str]:
+    """Every member's name, at any depth."""
+    if isinstance(value, dict):
+        return set(value) | names(list(value.values()))
+    return set().union(*map(names, value)) if isinstance(value, list) else set()
+
+
+HOLDERS = ((), ("message",), ("message", "message"), ("message", "sender"), ("message", "source"))
+PLACES = [(*holder, name) for holder in HOLDERS for name in sorted(names([load(name) for name in EXPECTED]))]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
