@@ -6,7 +6,7 @@ from storage.embedder.base import Embedder
 
 
 def make_embedder(name: str, *, threads: int = 0) -> Embedder:
-    """The embedder called ``name``. ``threads`` bounds its native threads; 0 leaves them to the library.
+    """The embedder called ``name``. ``threads``: cores it may use; 0: all.
 
     Raises :class:`~ragline.errors.ConfigurationError` for a model that cannot be loaded.
     """

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from importlib.util import find_spec
@@ -91,9 +92,13 @@ class MiniLm:
         import onnxruntime
         from tokenizers import Tokenizer
 
+        # One thread a batch, several batches at once: threads inside a batch of short texts wait for each other,
+        # and while they wait they spin, which takes the core from the store and the other workers.
+        self._parallel = threads or os.cpu_count() or 1
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
             str(cached_graph()), sess_options=options, providers=["CPUExecutionProvider"]
@@ -110,8 +115,8 @@ class MiniLm:
         vectors = np.empty((len(encoded), self.dimensions), dtype=np.float32)
         # Texts of one length together: padding is computed like any other token.
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
+
+        def encode(rows: list[int]) -> None:
             width = max(len(encoded[i]) for i in rows)
             ids = np.zeros((len(rows), width), dtype=np.int64)
             mask = np.zeros((len(rows), width), dtype=np.int64)
@@ -119,4 +124,13 @@ class MiniLm:
                 ids[row, : len(encoded[i])] = encoded[i]
                 mask[row, : len(encoded[i])] = 1
             vectors[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+
+        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+        if self._parallel == 1 or len(batches) == 1:
+            for rows in batches:
+                encode(rows)
+        else:
+            with ThreadPoolExecutor(self._parallel, thread_name_prefix="encode") as pool:
+                for _ in pool.map(encode, batches):
+                    pass
         return vectors
