@@ -18,18 +18,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-WORDS = (
-    "order delivery card account refund kettle price shop parcel courier warranty repair change cancel address phone "
-    "invoice password bonus code gift fridge washing machine filter city region day week money bank return exchange"
-).split()
+WORDS = """
+    order delivery card account refund kettle price shop parcel courier warranty repair change cancel address phone
+    invoice password bonus code gift fridge washing machine filter city region day week money bank return exchange
+"""
 
 
 def made_up(path: Path, rows: int = 15_000) -> Path:
     """Questions of about the length customers write."""
-    dice = random.Random(0)
+    dice, words = random.Random(0), WORDS.split()
     with path.open("w") as out:
         for number in range(rows):
-            question = " ".join(dice.choices(WORDS, k=dice.randint(4, 14))) + f" {number}"
+            question = " ".join(dice.choices(words, k=dice.randint(4, 14))) + f" {number}"
             out.write(json.dumps({"answer_id": f"a{number % 150}", "question": question, "answer": None}) + "\n")
     return path
 
@@ -48,7 +48,8 @@ def main() -> None:
             done = json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
         ratios.append(done["ratio"])
         print(
-            f"run {run + 1}: {done['texts_indexed']} texts in {done['seconds']} s, {done['texts_per_second']} a second; "
+            f"run {run + 1}: {done['texts_indexed']} texts in {done['seconds']} s, "
+            f"{done['texts_per_second']} a second; "
             f"bare encoder {done['bare_encoder_texts_per_second']} a second; ratio {done['ratio']}"
         )
     print(f"median ratio {statistics.median(ratios):.3f}")

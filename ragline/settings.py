@@ -214,6 +214,9 @@ def _explain(error: ValidationError, source: str, group: type[BaseModel], prefix
     # A misspelt name is the reason, a field that is missing then only its consequence.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     path = prefix + ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        name = next((name for name, known in FIXED_ENVIRONMENT.items() if known == path), None)
+        return f"{source}: {path} is missing; set it" + (f", or {name} in the environment" if name else "")
     if first["type"] != "extra_forbidden":
         return f"{source}: {path or 'settings'}: {first['msg'].removeprefix('Value error, ')}"
     model: Any = group

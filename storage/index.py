@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, func, or_
+from sqlalchemy import ColumnElement, delete, func, or_, true
 from sqlalchemy import update as sql_update
 from sqlmodel import Session, col, select
 
@@ -23,6 +23,8 @@ from storage.vectors.base import VectorStore
 
 #: Texts embedded and stored at a time.
 BATCH = 1024
+#: Texts read at a time, and handed out by length: a batch of equal lengths has no padding to compute.
+WINDOW = 16 * BATCH
 log = get_logger(__name__)
 #: Told how many more texts are done.
 Progress = Callable[[int], None]
@@ -105,11 +107,9 @@ def reindex(
         building = _new_index(session, store_name, embedder, "building")
     store.create(building.collection, embedder.dimensions)
     stored: list[str] = []
-    after = ""
-    while batch := _batch(database, col(KnowledgePhrase.id) > after):
+    for batch in _batches(database, true()):
         store.upsert(building.collection, [i for i, _ in batch], embedder.encode_passages([text for _, text in batch]))
         stored += [i for i, _ in batch]
-        after = batch[-1][0]
         progress(len(batch))
     _warm(store, building, embedder)
     with database.write() as session:
@@ -143,19 +143,27 @@ def _not_in(index_id: str) -> ColumnElement[bool]:
     return or_(col(KnowledgePhrase.index_id).is_(None), col(KnowledgePhrase.index_id) != index_id)
 
 
-def _batch(database: Database, where: ColumnElement[bool]) -> Sequence[tuple[str, str]]:
-    with database.read() as session:
-        query = select(KnowledgePhrase.id, KnowledgePhrase.text).where(where).order_by(col(KnowledgePhrase.id))
-        return session.exec(query.limit(BATCH)).all()
+def _batches(database: Database, where: ColumnElement[bool]) -> Iterator[Sequence[tuple[str, str]]]:
+    """Ids and texts of the phrases that fit ``where``."""
+    after = ""
+    while True:
+        query = select(KnowledgePhrase.id, KnowledgePhrase.text).where(where, col(KnowledgePhrase.id) > after)
+        with database.read() as session:
+            window = session.exec(query.order_by(col(KnowledgePhrase.id)).limit(WINDOW)).all()
+        if not window:
+            return
+        after = window[-1][0]
+        by_length = sorted(window, key=lambda row: len(row[1]))
+        for start in range(0, len(by_length), BATCH):
+            yield by_length[start : start + BATCH]
 
 
 def _fill(database: Database, store: VectorStore, index: LiveIndex, embedder: Embedder, progress: Progress) -> int:
     """Embed what is missing; a batch is stored while the next one is embedded."""
-    done, after = 0, ""
+    done = 0
     storing: Future[None] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="store") as writer:
-        while batch := _batch(database, _not_in(index.id) & (col(KnowledgePhrase.id) > after)):
-            after = batch[-1][0]
+        for batch in _batches(database, _not_in(index.id)):
             vectors = embedder.encode_passages([text for _, text in batch])
             if storing:
                 storing.result()

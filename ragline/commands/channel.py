@@ -68,7 +68,7 @@ def set_webhook(
         typer.echo(json.dumps(done, ensure_ascii=False, indent=2))
         return
     for row in done:
-        typer.echo(f"{row['channel']}.{row['account']}: {row['url']}")
+        typer.echo(f"{row['channel']}.{row['account']}: {row['url']} ({row['done']})")
 
 
 def _chosen(settings: Settings, channel: WithWebhooks | None, account: str | None) -> list[tuple[str, str]]:
@@ -93,15 +93,15 @@ def _register(settings: Settings, channel: str, name: str) -> dict[str, str]:
     if isinstance(account, TelegramAccount):
         url = f"{_public_url(settings)}/telegram/{name}/webhook"
         asyncio.run(_set_telegram(name, account, url))
-        return {"channel": channel, "account": name, "url": url}
+        return {"channel": channel, "account": name, "url": url, "done": "the webhook is set"}
     assert isinstance(account, UmnicoAccount)
     if account.webhook_secret is None:
         raise ConfigurationError(f"channels.umnico.{name} has no webhook_secret; set UMNICO_WEBHOOK_SECRET")
     from pipeline.senders.umnico import register_webhook
 
     start = f"{_public_url(settings)}/umnico/{name}"
-    register_webhook(account, settings, f"{start}/{account.webhook_secret.get_secret_value()}/webhook")
-    return {"channel": channel, "account": name, "url": f"{start}/***/webhook"}
+    done = register_webhook(account, f"{start}/{account.webhook_secret.get_secret_value()}/webhook")
+    return {"channel": channel, "account": name, "url": f"{start}/***/webhook", "done": done}
 
 
 def _public_url(settings: Settings) -> str:

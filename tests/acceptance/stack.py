@@ -19,7 +19,7 @@ from dotenv import dotenv_values
 from sqlalchemy import func
 from sqlmodel import Session, create_engine, select
 
-from storage.models import Turn
+from storage.models import Message, Turn
 
 ROOT = Path(__file__).parents[2]
 #: Nothing of the developer's own configuration reaches a test.
@@ -53,9 +53,13 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.about['port']}"
 
+    def secret(self, name: str) -> str:
+        """One of the generated passwords."""
+        return dotenv_values(self.data / "secrets.env")[name] or ""
+
     @property
     def api_key(self) -> str:
-        return dotenv_values(self.data / "secrets.env")["RAGLINE_API_KEY"] or ""
+        return self.secret("RAGLINE_API_KEY")
 
     def api(self, timeout: float = 30) -> httpx.Client:
         """A client of the generic channel."""
@@ -75,6 +79,27 @@ class Stack:
     def sql(self) -> Session:
         """A session on the stack's database."""
         return Session(create_engine(self.about["database_url"]))
+
+    def turn_of(self, message_id: str) -> str:
+        """The id of the turn that answers a message."""
+        with self.sql() as session:
+            return session.exec(select(Message.turn_id).where(Message.id == message_id)).one() or ""
+
+    def processes(self) -> list[tuple[int, str]]:
+        """Everything this stack started and that still runs: (pid, command line)."""
+        mine = b"RAGLINE_STACK=" + str(self.data.resolve()).encode()
+        found = []
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit():
+                continue
+            try:
+                environment = (folder / "environ").read_bytes()
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if mine in environment.split(b"\0"):
+                found.append((int(folder.name), command))
+        return found
 
     def wait_quiet(self, timeout: float = 20) -> None:
         """Until no turn is active: the last answer is seen a moment before its commit."""

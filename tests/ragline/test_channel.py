@@ -58,7 +58,9 @@ def test_set_webhook_tells_telegram_everything_in_one_call(telegram: FakeTelegra
     result = command("set-webhook", "telegram", "--json")
     assert result.exit_code == 0
     url = "https://support.example/telegram/default/webhook"
-    assert json.loads(result.stdout) == [{"channel": "telegram", "account": "default", "url": url}]
+    assert json.loads(result.stdout) == [
+        {"channel": "telegram", "account": "default", "url": url, "done": "the webhook is set"}
+    ]
     (params,) = set_calls(telegram)
     assert (params["url"], params["secret_token"]) == (url, SECRET)
     assert {"message", "edited_message", "callback_query", "my_chat_member"} <= set(params["allowed_updates"])  # type: ignore[call-overload]

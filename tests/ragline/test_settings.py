@@ -48,7 +48,7 @@ def test_the_api_waits_for_no_more_messages() -> None:
         ({"RAGLINE__CHANNELS__TELEGRAM__A__TOKN": "x"}, "'tokn'; did you mean 'token'"),
         ({"PORT": "abc"}, "port: Input should be a valid integer"),
         ({"UMNICO_API_TOKEN": "x", "UMNICO_USER_ID": "1", "UMNICO_WEBHOOK_SECRET": "short"}, "at least 128 bits"),
-        ({"UMNICO_API_TOKEN": "x"}, r"channels\.umnico\.default\.user_id: Field required"),
+        ({"UMNICO_API_TOKEN": "x"}, r"channels\.umnico\.default\.user_id is missing; set it, or UMNICO_USER_ID"),
     ],
 )
 def test_a_wrong_setting_is_named_on_one_line(environment: dict[str, str], says: str) -> None:

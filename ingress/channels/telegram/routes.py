@@ -13,6 +13,7 @@ from fastapi import APIRouter, HTTPException, Request
 
 from ingress.channels.base import MAX_BODY, secret_matches
 from ingress.channels.telegram.intake import Intake
+from ingress.headers import limit_body
 from ragline.channels import TelegramAccount
 from ragline.logs import get_logger
 
@@ -26,7 +27,7 @@ def make_router(accounts: Mapping[str, tuple[TelegramAccount, Intake]]) -> APIRo
     """``POST /telegram/{account}/webhook`` for ``accounts``."""
     router = APIRouter(tags=["telegram"])
 
-    @router.post("/telegram/{account}/webhook", max_body_size=MAX_DELIVERY)
+    @router.post("/telegram/{account}/webhook")
     async def webhook(account: str, request: Request) -> dict[str, str]:
         """One update from Telegram. 404: no such account; 401 and 403: the secret is missing or wrong."""
         if account not in accounts:
@@ -42,6 +43,7 @@ def make_router(accounts: Mapping[str, tuple[TelegramAccount, Intake]]) -> APIRo
             log.warning("telegram_webhook_refused", account=account)
             raise HTTPException(403, "wrong secret")
 
+        limit_body(request, MAX_DELIVERY)
         body, size = await _body(request)
         if size > len(body):
             await intake.quarantine(body, f"the body of {size} bytes is larger than {MAX_BODY} and was cut")
