@@ -200,7 +200,7 @@ _Rows = Iterator[tuple[int, "dict[str, Any] | BadRow"]]
 
 
 def _read_jsonl(path: Path) -> _Rows:
-    for number, line in enumerate(_decoded(path).splitlines(), 1):
+    for number, line in enumerate(_decoded(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
