@@ -7,7 +7,7 @@ from celery import Celery
 from ragline.settings import load_dotenv_once
 
 load_dotenv_once()
-app = Celery("ragline", include=["workers.tasks"])
+app = Celery("ragline", include=["workers.tasks"], events="workers.events:Events")
 app.config_from_object("celeryconfig")
 
 # Imported for its signal handlers: logging, readiness, warm-up.
