@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from storage.lexical import LexicalIndex, normalise
 from storage.models import KnowledgeItem, KnowledgePhrase
 from storage.session import Database
 from storage.vectors import make_store
-from storage.vectors.base import CollectionMissing, Hit, VectorStore
+from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, VectorStore
 
 #: Nearest texts taken from each side before they are joined by item.
 NEAREST = 50
@@ -81,16 +82,27 @@ class KnowledgeSearcher:
     """Searches the live index and the words of the base. Thread-safe; changes show within :data:`FRESH` seconds."""
 
     def __init__(
-        self, database: Database, store: Callable[[str], VectorStore], embedder: Embedder, setting: str
+        self,
+        database: Database,
+        store: Callable[[str], VectorStore],
+        embedder: Embedder,
+        setting: str,
+        *,
+        first_store: str | None = None,
     ) -> None:
+        """``first_store`` is where the first index will be, for :meth:`warm_up` before there is one."""
         self._database, self._store, self._embedder, self._setting = database, store, embedder, setting
+        self._first_store = first_store
         self._lock = threading.Lock()
         self._snapshot: _Snapshot | None = None
         self._checked = 0.0
 
     def warm_up(self) -> None:
         self._embedder.encode_queries(["warm-up"])
-        self._current()
+        live = self._current().live
+        if name := live.store if live else self._first_store:
+            with suppress(StoreUnavailable):  # the first search will say so
+                self._store(name).ping()
 
     def search(self, question: str) -> list[Candidate]:
         snapshot = self._current()
@@ -178,4 +190,5 @@ def make_searcher(settings: Settings, database: Database, *, threads: int = 1) -
         return stores[name]
 
     name = settings.knowledge.embedder
-    return KnowledgeSearcher(database, store, make_embedder(name, threads=threads), name)
+    embedder = make_embedder(name, threads=threads)
+    return KnowledgeSearcher(database, store, embedder, name, first_store=settings.knowledge.store)
