@@ -7,7 +7,9 @@ long for the model, never after 400, 401 or 403, which would fail, and be paid f
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -100,7 +102,8 @@ class LiteLlm:
         # A local server needs no key, but the client library refuses to start without one.
         key = (os.environ.get(key_name) if key_name else None) or ("none" if base else None)
         try:
-            response = litellm.completion(
+            response = _within(
+                self._timeout, litellm.completion,
                 model=model, messages=list(messages), max_tokens=max_tokens, temperature=0.2,
                 timeout=self._timeout, max_retries=0, api_key=key, api_base=base,
             )  # fmt: skip
@@ -139,6 +142,20 @@ def convert_error(error: Exception, model: str, key_name: str | None) -> Transie
     wait = str(headers.get("retry-after", ""))
     retry_after = float(wait) if wait.replace(".", "", 1).isdigit() else None
     return ProviderUnavailable(f"{model} did not answer ({status or kind})", retry_after)
+
+
+def _within(seconds: float, call: Callable[..., Any], **arguments: Any) -> Any:
+    """The call's result, or ``TimeoutError``: the client's own time-out is for one read and starts anew each time."""
+    done: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(call(**arguments))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="model", daemon=True).start()
+    return done.result(seconds)
 
 
 def _cost(completion_cost: Callable[..., float], response: Any, model: str) -> Decimal | None:

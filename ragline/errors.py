@@ -16,6 +16,14 @@ class RaglineError(Exception):
         return type(self).__name__
 
 
+def safe_text(error: BaseException) -> str:
+    """What may be logged and stored of an error: our own say nothing secret, a foreign one may quote its input."""
+    if isinstance(error, RaglineError):
+        return str(error)
+    said = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+    return f"{type(error).__name__}{said}"
+
+
 class ConfigurationError(RaglineError):
     """A setting is missing or wrong; nothing was started."""
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
+
+from ragline.errors import safe_text
 
 #: Keys whose values are secrets or a customer's words; a slip is masked instead of written.
 _MASKED_KEYS = frozenset({"text", "token", "password", "secret", "key", "authorization", "question", "answer", "body"})
@@ -32,6 +35,19 @@ def _mask_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapp
     return event
 
 
+def _traceback(exc_info: tuple[Any, ...]) -> str:
+    """Where it happened and the class of each error, without the text of foreign ones: it may quote its input."""
+    told: list[str] = []
+    error: BaseException | None = exc_info[1]
+    while error is not None:
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        name = type(error).__name__
+        said = safe_text(error)
+        told.append(f"{frames}{name}" + ("" if said == name else f": {mask(said)}"))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\nwhich led to\n\n".join(reversed(told))
+
+
 def configure_logging(
     level: str = "INFO", style: Literal["console", "json"] = "console", out: TextIO | None = None
 ) -> None:
@@ -43,7 +59,7 @@ def configure_logging(
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,  # before the mask: a traceback quotes what it was given
+        structlog.processors.ExceptionRenderer(_traceback),
         _mask_event,
     ]
     renderer: structlog.types.Processor = (

@@ -81,6 +81,13 @@ def read_file(path: Path) -> FileContent:
     return FileContent(list(items.values()), rows, problems)
 
 
+def read_row(row: dict[str, Any]) -> ItemRow:
+    """One row as an item. Raises :class:`BadRow`."""
+    items: dict[str, ItemRow] = {}
+    _gather(items, row)
+    return next(iter(items.values()))
+
+
 def write_file(path: Path, items: Iterable[ItemRow]) -> int:
     """Write items in the form :func:`read_file` takes; returns how many."""
     rows = [

@@ -17,7 +17,7 @@ from sqlalchemy import update as sql_update
 from sqlmodel import Session, col, select
 
 from pipeline.envelope import Envelope
-from ragline.errors import RaglineError
+from ragline.errors import RaglineError, safe_text
 from ragline.ids import new_id
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
 
@@ -236,7 +236,7 @@ def fail(
             "status": "failed",
             "lease": None,
             "closed_at": now,
-            "error": str(error),
+            "error": safe_text(error),
             "error_class": type(error).__name__,
         },
     )
@@ -387,7 +387,7 @@ def _run(
         template=ledger.template,
         template_version=ledger.template_version,
         result=result or {},
-        error=str(error) if error else None,
+        error=safe_text(error) if error else None,
         error_class=type(error).__name__ if error else None,
         started_at=ledger.started_at,
     )

@@ -17,7 +17,7 @@ from pipeline.steps.deliver import deliver, notice
 from pipeline.steps.generate import generate
 from pipeline.steps.retrieve import Retrieval
 from pipeline.turn import Answer, Classification, Role, Turn, TurnMessage
-from ragline.errors import PermanentError, RaglineError, TransientError
+from ragline.errors import PermanentError, RaglineError, TransientError, safe_text
 from ragline.logs import get_logger
 from storage import turns
 from storage.session import DatabaseUnavailable
@@ -100,14 +100,15 @@ def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> 
     """Try later, or end the turn with a notice to the customer and a red flag."""
     settings = runtime.settings.turn
     now = runtime.clock()
-    if isinstance(error, TransientError) and held.attempt < settings.max_attempts:
+    asked = timedelta(seconds=getattr(error, "retry_after", None) or 0)
+    attempts_left = held.attempt < settings.max_attempts
+    if isinstance(error, TransientError) and attempts_left and asked <= settings.longest_retry_after:
         backoff = settings.retry_base * 2 ** (held.attempt - 1)
-        asked = timedelta(seconds=error.retry_after or 0)
         delay = max(min(backoff, settings.retry_max), asked)
         with runtime.database.write() as session:
             turns.retry_later(session, held, error, ledger, now=now, delay=delay)
-        log.warning("step_retried", attempt=held.attempt, error=str(error), seconds=delay.total_seconds())
-        raise StepRetry(str(error), delay.total_seconds()) from error
+        log.warning("step_retried", attempt=held.attempt, error=safe_text(error), seconds=delay.total_seconds())
+        raise StepRetry(safe_text(error), delay.total_seconds()) from error
     if not isinstance(error, RaglineError):
         log.exception("step_crashed")
     try:
@@ -119,14 +120,9 @@ def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> 
         rows = turns.fail(
             session, held, error, ledger, now=now, notice=told, question="\n".join(m.text for m in held.messages)
         )
-    log.error("turn_failed", attempt=held.attempt, error_class=type(error).__name__, error=_public(error))
-    failure = f"step {held.step} of turn {held.turn.id} failed: {_public(error)}"
+    log.error("turn_failed", attempt=held.attempt, error_class=type(error).__name__, error=safe_text(error))
+    failure = f"step {held.step} of turn {held.turn.id} failed: {safe_text(error)}"
     return Outcome(held.conversation.id, rows, turn_over=True, failure=failure)
-
-
-def _public(error: Exception) -> str:
-    """Our own errors say nothing secret; a foreign one may quote what it was given."""
-    return str(error) if isinstance(error, RaglineError) else type(error).__name__
 
 
 class _ShowsWork:

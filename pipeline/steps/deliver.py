@@ -7,11 +7,18 @@ from typing import Any
 from pipeline.prompts import load
 from pipeline.senders.base import Sender
 from pipeline.turn import Answer
+from ragline.errors import PermanentError
 
 
 def deliver(answer: Answer, *, sender: Sender) -> list[dict[str, Any]]:
-    """Bodies of the messages to send, in order, within the channel's limits."""
-    return sender.split(answer.text)
+    """Bodies of the messages to send, in order, within the channel's limits; at least one.
+
+    Raises ``PermanentError`` for an answer without a text to send.
+    """
+    parts = sender.split(answer.text)
+    if not parts:
+        raise PermanentError("the answer holds nothing that can be sent")
+    return parts
 
 
 def notice(language: str, *, sender: Sender) -> list[dict[str, Any]]:

@@ -79,10 +79,10 @@ def _grounded(
     usage = completion.usage.model_copy(
         update={"template": template.name, "template_version": f"{system.version}.{template.version}"}
     )
-    if _NO_ANSWER in completion.text:
+    text, cited = _cited(completion.text, retrieval.passages)
+    if not text or _NO_ANSWER in text:  # nothing but marks is no answer either
         declined = _reply("unknown", classification.language, flag="model_declined", confidence=retrieval.confidence)
         return declined.model_copy(update={"usage": usage})
-    text, cited = _cited(completion.text, retrieval.passages)
     return Answer(text=text, mode="grounded", confidence=retrieval.confidence, citations=cited, usage=usage)
 
 

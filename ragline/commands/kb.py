@@ -18,7 +18,7 @@ from ragline.settings import Settings
 from storage import index, knowledge
 from storage.embedder import make_embedder
 from storage.embedder.base import Embedder
-from storage.knowledge_files import ItemRow, read_file, write_file
+from storage.knowledge_files import read_file, read_row, write_file
 from storage.session import Database, get_database
 from storage.vectors import make_store
 
@@ -88,7 +88,11 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add one item."""
-    row = ItemRow(item_id or f"a-{knowledge.digest(answer)[:16]}", answer, questions, list(tag or ()), locale)
+    given = {"id": item_id, "questions": questions, "answer": answer, "tags": list(tag or ()), "locale": locale}
+    with plain_errors():
+        row = read_row(given)
+        if not row.answer or not row.questions:
+            raise ConfigurationError("the question and the answer must not be blank")
     with plain_errors(), services("database", "chroma") as settings:
         changes = knowledge.put_items(get_database(), [row], source="manual")
         _sync(settings, get_database())

@@ -74,8 +74,9 @@ def test_a_passage_quoted_without_a_mark_is_cited_too() -> None:
     assert [citation.id for citation in answer.citations] == ["r"]
 
 
-def test_a_model_that_declines_is_believed() -> None:
-    answer = generate(question(), found(0.5), policy=POLICY, model=ScriptedModel("NO_ANSWER"))
+@pytest.mark.parametrize("said", ["NO_ANSWER", "[1]", " [1] [2]"])
+def test_a_model_that_declines_is_believed(said: str) -> None:
+    answer = generate(question(), found(0.5), policy=POLICY, model=ScriptedModel(said))
     assert (answer.mode, answer.flag) == ("unknown", "model_declined")
     assert answer.usage.tokens_in == 50
 

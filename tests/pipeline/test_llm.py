@@ -1,6 +1,10 @@
 """LiteLLM over a real socket: costs, fall-over, and errors that say what to do."""
 
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -79,6 +83,30 @@ def test_each_failure_says_whether_to_try_again(
     assert KEY not in str(raised.value)
     if fault.status == 429:
         assert raised.value.retry_after == 3  # type: ignore[attr-defined]
+
+
+def test_a_server_that_drips_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            with suppress(OSError):
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n")
+                    for _ in range(20):
+                        connection.sendall(b" ")
+                        time.sleep(0.3)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_API_BASE", f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
+        began = time.monotonic()
+        with pytest.raises(ProviderUnavailable):
+            llm(timeout=1).complete(ASK, max_tokens=50)
+        assert time.monotonic() - began < 4
+        dripping.join()
 
 
 def test_without_a_key_there_is_no_model(monkeypatch: pytest.MonkeyPatch) -> None:

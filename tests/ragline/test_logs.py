@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from ragline.errors import TransientError
 from ragline.logs import configure_logging, get_logger
 
 
@@ -29,3 +30,21 @@ def test_secrets_and_texts_are_masked(style: str) -> None:
         assert secret not in written
     if style == "json":
         assert json.loads(written.splitlines()[0])["event"] == "event"
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_traceback_says_where_and_never_quotes_what_it_was_given(style: str) -> None:
+    out = io.StringIO()
+    configure_logging("INFO", style, out)  # type: ignore[arg-type]
+    try:
+        try:
+            raise KeyError("what a customer wrote")
+        except KeyError as error:
+            raise TransientError("the channel does not answer") from error
+    except TransientError:
+        get_logger("t").exception("crashed")
+        logging.getLogger("celery").exception("crashed too")
+    written = out.getvalue()
+    assert "what a customer wrote" not in written
+    for said in ("test_logs.py", "KeyError", "TransientError: the channel does not answer"):
+        assert written.count(said) >= 2

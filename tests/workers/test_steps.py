@@ -175,7 +175,8 @@ def test_a_transient_error_is_retried_with_growing_delay_and_the_tokens_are_coun
     [
         ([ProviderRefused("no key")], "ProviderRefused"),
         ([ProviderUnavailable("busy")] * 3, "ProviderUnavailable"),
-        ([KeyError("a bug")], "KeyError"),
+        ([ProviderUnavailable("quota spent", retry_after=3600)], "ProviderUnavailable"),
+        ([KeyError("what the customer wrote")], "KeyError"),
     ],
 )
 def test_a_step_that_cannot_be_done_ends_the_turn_honestly(
@@ -192,11 +193,22 @@ def test_a_step_that_cannot_be_done_ends_the_turn_honestly(
     assert outcome.failure
     failed = w.one(Turn, turn_id)
     assert (failed.status, failed.step, failed.error_class) == ("failed", "generate", kind)
+    assert "customer wrote" not in (failed.error or "")
     assert w.one(RedFlag, turn_id).question == "how long?"
     send_rows(w.runtime, outcome.rows)
     [notice] = w.sender.sent
     assert "colleague" in notice.body["text"]
     assert w.one(Outbox, turn_id).kind == "notice"
+
+
+def test_an_answer_without_a_text_does_not_block_its_conversation(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = world()
+    monkeypatch.setattr(w.sender, "split", lambda text: [] if text == "Two days." else [{"text": text}])
+    turn_id = w.turn()
+    assert w.steps(turn_id).failure
+    assert (w.one(Turn, turn_id).status, w.one(Outbox, turn_id).kind) == ("failed", "notice")
 
 
 def test_a_worker_that_dies_each_time_does_not_go_on_for_ever(world: Callable[..., World]) -> None:
