@@ -39,6 +39,9 @@ class TurnSettings(Group):
     max_attempts: int = Field(5, ge=1, le=50, description="Attempts of one step before the turn fails.")
     retry_base: Duration = Field(timedelta(seconds=0.5), description="First retry delay; doubles each time.")
     retry_max: Duration = Field(timedelta(seconds=30), description="Longest retry delay.")
+    longest_retry_after: Duration = Field(
+        timedelta(seconds=60), description="A provider that asks for a longer wait fails the step at once."
+    )
     sweep_period: Duration = Field(timedelta(seconds=5), description="How often lost work is looked for.")
 
 

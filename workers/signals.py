@@ -25,6 +25,7 @@ def _logging(**_: Any) -> None:
 @signals.worker_init.connect
 def _warm_up(sender: Any = None, **_: Any) -> None:
     """Load the embedding model before the first task; a worker of another queue never loads it."""
+    _logging()  # Celery does so only later
     if "cpu" in _queues(sender):
         from workers.runtime import get_runtime
 
