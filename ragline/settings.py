@@ -32,11 +32,13 @@ class TurnSettings(Group):
     quiet_window: Duration = Field(timedelta(seconds=1), description="Silence that ends a burst.")
     longest_wait: Duration = Field(timedelta(seconds=8), description="A burst is answered after this in any case.")
     max_messages: int = Field(20, ge=1, le=100, description="Messages one turn gathers at most.")
-    lease: Duration = Field(timedelta(seconds=60), description="A step silent for this long is taken over.")
+    lease: Duration = Field(timedelta(seconds=20), description="A step or send silent for this long is taken over.")
     patience: Duration = Field(
-        timedelta(seconds=30), description="Work that nobody has begun after this is handed to the workers again."
+        timedelta(seconds=20), description="Work that nobody has begun after this is handed to the workers again."
     )
     max_attempts: int = Field(5, ge=1, le=50, description="Attempts of one step before the turn fails.")
+    max_crashes: int = Field(5, ge=1, le=50, description="Deaths of its process before a step is a dead letter.")
+    max_send_attempts: int = Field(10, ge=1, le=100, description="Attempts to send a part (about two minutes).")
     retry_base: Duration = Field(timedelta(seconds=0.5), description="First retry delay; doubles each time.")
     retry_max: Duration = Field(timedelta(seconds=30), description="Longest retry delay.")
     longest_retry_after: Duration = Field(

@@ -134,10 +134,18 @@ class Turn(SQLModel, table=True):
             sqlite_where=text("status = 'processing'"),
             postgresql_where=text("status = 'processing'"),
         ),
+        Index(
+            "ix_turn_replay",
+            "conversation_id",
+            "created_at",
+            sqlite_where=text("replay_from IS NOT NULL"),
+            postgresql_where=text("replay_from IS NOT NULL"),
+        ),
+        Index("ix_turn_conversation", "conversation_id", "created_at"),
     )
 
     id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
-    conversation_id: str = Field(foreign_key="conversation.id", index=True, max_length=36)
+    conversation_id: str = Field(foreign_key="conversation.id", max_length=36)
     status: str = Field(
         default="processing",
         max_length=16,
@@ -145,6 +153,11 @@ class Turn(SQLModel, table=True):
     )
     step: str | None = Field(default="classify", max_length=16, description="The step to do next, or that failed.")
     attempt: int = Field(default=0, description="Attempts of the current step so far, crashes included.")
+    crashes: int = Field(default=0, description="Attempts of the current step whose process died.")
+    round: int = Field(default=0, description="Replays so far.")
+    replay_from: str | None = Field(
+        default=None, max_length=16, description="A replay is asked for: the step to begin at, or `send`."
+    )
     lease: str | None = Field(default=None, max_length=36, description="Token of the attempt that holds the step.")
     due_at: datetime | None = _when()
     error: str | None = Field(default=None, sa_type=Text)
@@ -159,13 +172,14 @@ class StepRun(SQLModel, table=True):
 
     __tablename__: ClassVar[Any] = "step_run"
     __table_args__ = (
-        UniqueConstraint("turn_id", "step", "attempt", name="uq_step_run_attempt"),
+        UniqueConstraint("turn_id", "step", "round", "attempt", name="uq_step_run_attempt"),
         Index("ix_step_run_started_at", "started_at"),
     )
 
     id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
     turn_id: str = Field(foreign_key="turn.id", max_length=36)
     step: str = Field(max_length=16)
+    round: int = Field(default=0, description="The turn's round: 0, or the number of its replay.")
     attempt: int
     outcome: str = Field(max_length=12, description="ok | retry | failed")
     ms: float = Field(description="Wall time of the step's own work, milliseconds.")
@@ -190,7 +204,7 @@ class Outbox(SQLModel, table=True):
 
     __tablename__: ClassVar[Any] = "outbox"
     __table_args__ = (
-        UniqueConstraint("turn_id", "kind", "part", name="uq_outbox_part"),
+        UniqueConstraint("turn_id", "kind", "round", "part", name="uq_outbox_part"),
         UniqueConstraint("conversation_id", "seq", name="uq_outbox_seq"),
         Index(
             "ix_outbox_open",
@@ -205,6 +219,7 @@ class Outbox(SQLModel, table=True):
     turn_id: str = Field(foreign_key="turn.id", max_length=36)
     conversation_id: str = Field(foreign_key="conversation.id", max_length=36)
     kind: str = Field(max_length=12, description="answer | notice | operator")
+    round: int = Field(default=0, description="The turn's round that made it.")
     part: int = 0
     body: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     status: str = Field(default="pending", max_length=12, description="pending | sending | sent | failed | ambiguous")

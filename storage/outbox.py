@@ -1,6 +1,6 @@
 """The outbox: what is to be sent, claimed by one sender at a time, and what became of it.
 
-pending -> sending -> sent | pending (not sent, flood wait) | failed | ambiguous. A row whose sender died in
+The states are in :mod:`storage.states`. A row whose sender died in
 ``sending`` is ambiguous, and so is a connection broken after the request was written: it is sent again once
 where the account says ``resend``, and kept for a person where it says ``hold``.
 """
@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import CursorResult
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from ragline.errors import safe_text
 from storage.models import Conversation, FloodWait, Message, Outbox, RedFlag, Turn
-from storage.turns import rowcount
+from storage.states import move
 
 
 @dataclass(frozen=True)
@@ -53,52 +55,67 @@ def claim(session: Session, row_id: str, *, now: datetime, lease: timedelta) -> 
         session.add(row)
         return None
     earlier = aliased(Outbox)
-    taken = session.exec(
-        sql_update(Outbox)
+    in_front = (
+        select(earlier.id)
         .where(
-            col(Outbox.id) == row_id,
-            col(Outbox.status) == "pending",
-            ~select(earlier.id)
-            .where(
-                earlier.turn_id == row.turn_id,
-                earlier.kind == row.kind,
-                earlier.part < row.part,
-                col(earlier.status).in_(("pending", "sending")),
-            )
-            .exists(),
+            earlier.turn_id == row.turn_id,
+            earlier.kind == row.kind,
+            earlier.round == row.round,
+            earlier.part < row.part,
+            col(earlier.status).in_(("pending", "sending")),
         )
-        .values(status="sending", attempts=Outbox.attempts + 1, due_at=now + lease)
-        .execution_options(synchronize_session=False)
+        .exists()
     )
-    if rowcount(taken) == 0:
+    values = {"attempts": Outbox.attempts + 1, "due_at": now + lease}
+    if not move(session, Outbox, row_id, "pending", "sending", ~in_front, **values):
         return None
     session.refresh(row)
     last = select(Message.external_id).where(Message.turn_id == row.turn_id).order_by(col(Message.seq).desc())
     return Sending(row, conversation, session.exec(last).first())
 
 
-def sent(session: Session, row_id: str, external_id: str | None, *, now: datetime) -> Closed | None:
-    """Commit a delivery; the row gets the conversation's next number. Closes the turn after its last row."""
-    row = _held(session, row_id)
-    if row is None:
-        return None
+def extend(session: Session, sending: Sending, *, now: datetime, lease: timedelta) -> bool:
+    """Keep the row of a sender that lives. False when it was taken away."""
+    mine = (col(Outbox.attempts) == sending.row.attempts,)
+    kept = session.exec(
+        sql_update(Outbox)
+        .where(col(Outbox.id) == sending.row.id, col(Outbox.status) == "sending", *mine)
+        .values(due_at=now + lease)
+    )
+    assert isinstance(kept, CursorResult)
+    return kept.rowcount == 1
+
+
+def sent(session: Session, sending: Sending, external_id: str | None, *, now: datetime) -> Closed | None:
+    """Commit a delivery; the row gets the conversation's next number. Closes the turn after its last row.
+
+    A sender that was taken for dead and was not is heard as long as nobody has begun to send the row again.
+    """
     conversation = session.exec(
-        select(Conversation).where(Conversation.id == row.conversation_id).with_for_update()
+        select(Conversation).where(Conversation.id == sending.conversation.id).with_for_update()
         .execution_options(populate_existing=True)
     ).one()  # fmt: skip
-    conversation.last_seq += 1
-    row.seq = conversation.last_seq
-    row.status, row.external_id, row.sent_at, row.error, row.error_class = "sent", external_id, now, None, None
-    session.add_all([row, conversation])
-    return close_turn(session, row, now)
+    seq = conversation.last_seq + 1
+    values = {"external_id": external_id, "sent_at": now, "error": None, "error_class": None, "seq": seq}
+    mine = col(Outbox.attempts) == sending.row.attempts
+    back = mine & col(Outbox.resent).is_(True)
+    if not (
+        move(session, Outbox, sending.row.id, "sending", "sent", mine, **values)
+        or move(session, Outbox, sending.row.id, "pending", "sent", back, **values)
+    ):
+        return None
+    conversation.last_seq = seq
+    session.add(conversation)
+    return close_turn(session, session.get_one(Outbox, sending.row.id, populate_existing=True), now)
 
 
-def postpone(session: Session, row_id: str, error: Exception, *, due: datetime) -> None:
-    """It certainly was not sent: try again at ``due``."""
-    row = _held(session, row_id)
-    if row is not None:
-        row.status, row.due_at, row.error, row.error_class = "pending", due, str(error), type(error).__name__
-        session.add(row)
+def postpone(session: Session, sending: Sending, error: Exception, *, due: datetime, counts: bool = True) -> bool:
+    """It certainly was not sent: try again at ``due``. An attempt that does not count is as if it had not been."""
+    row = sending.row
+    values = {"due_at": due, "error": safe_text(error), "error_class": type(error).__name__}
+    if not counts:
+        values["attempts"] = row.attempts - 1
+    return move(session, Outbox, row.id, "sending", "pending", col(Outbox.attempts) == row.attempts, **values)
 
 
 def flood(session: Session, sending: Sending, error: Exception, *, until: datetime, whole_account: bool) -> None:
@@ -110,34 +127,38 @@ def flood(session: Session, sending: Sending, error: Exception, *, until: dateti
         wait = FloodWait(channel=conversation.channel, account=conversation.account, chat=chat, until=until)
     wait.until = max(wait.until, until)
     session.add(wait)
-    postpone(session, sending.row.id, error, due=until)
+    postpone(session, sending, error, due=until, counts=False)
 
 
-def fail(session: Session, row_id: str, error: Exception, *, now: datetime, undeliverable: bool) -> Closed | None:
+def fail(session: Session, sending: Sending, error: Exception, *, now: datetime, undeliverable: bool) -> Closed | None:
     """It can never be sent: the reason is kept, later parts are given up, the turn ends."""
-    row = _held(session, row_id)
-    if row is None:
+    row = sending.row
+    why = {"error": safe_text(error), "error_class": type(error).__name__}
+    if not move(session, Outbox, row.id, "sending", "failed", col(Outbox.attempts) == row.attempts, **why):
         return None
     for part in _rows(session, row):
-        if part.status in ("pending", "sending"):
-            part.status, part.error, part.error_class = "failed", str(error), type(error).__name__
-            session.add(part)
+        if part.status == "pending":
+            move(session, Outbox, part.id, "pending", "failed", **why)
     return close_turn(session, row, now, undeliverable=undeliverable)
 
 
-def ambiguous(session: Session, row_id: str, error: Exception, *, now: datetime, resend: bool) -> Closed | None:
-    """Nobody can say whether it arrived: send once more if that is the account's rule, else keep it so."""
-    row = _held(session, row_id)
-    if row is None:
-        return None
-    row.error, row.error_class = str(error), type(error).__name__
-    if resend and not row.resent:
-        row.status, row.resent, row.due_at = "pending", True, now
-        session.add(row)
-        return None
-    row.status = "ambiguous"
-    session.add(row)
-    return close_turn(session, row, now)
+def ambiguous(
+    session: Session, row_id: str, attempt: int, error: Exception, *, now: datetime, resend: bool
+) -> tuple[Closed | None, str | None]:
+    """Nobody can say whether it arrived: send once more if that is the account's rule, else keep it so.
+
+    Returns the turn this closed, and the state the row has now; None where somebody else has settled it.
+    """
+    row = session.get(Outbox, row_id, with_for_update=True, populate_existing=True)
+    if row is None or row.attempts != attempt:
+        return None, None
+    again = resend and not row.resent
+    end = "pending" if again else "ambiguous"
+    why = {"error": safe_text(error), "error_class": type(error).__name__}
+    also: dict[str, Any] = {"resent": True, "due_at": now} if again else {}
+    if not move(session, Outbox, row_id, "sending", end, **why, **also):
+        return None, None
+    return (None if again else close_turn(session, row, now)), end
 
 
 def close_turn(session: Session, row: Outbox, now: datetime, *, undeliverable: bool = False) -> Closed | None:
@@ -146,20 +167,20 @@ def close_turn(session: Session, row: Outbox, now: datetime, *, undeliverable: b
     rows = _rows(session, row)
     if row.kind != "answer" or any(part.status in ("pending", "sending") for part in rows):
         return None
-    values: dict[str, Any] = {"closed_at": now, "status": "answered", "step": None}
     bad = next((part for part in rows if part.status != "sent"), None)
+    status = "answered" if bad is None else "undeliverable" if undeliverable else "failed"
+    values: dict[str, Any] = {"closed_at": now, "step": None}
     if bad is not None:
-        values |= {
-            "status": "undeliverable" if undeliverable else "failed",
-            "step": "deliver",
-            "error": bad.error,
-            "error_class": bad.error_class,
-        }
-    closed = session.exec(
-        sql_update(Turn).where(col(Turn.id) == row.turn_id, col(Turn.status) == "processing").values(**values)
-    )
-    if rowcount(closed) == 0:
+        values |= {"step": "deliver", "error": bad.error, "error_class": bad.error_class}
+    if not move(session, Turn, row.turn_id, "processing", status, **values):
         return None
+    if bad is None:
+        settled = ("step_failed", "undeliverable")
+        session.exec(
+            sql_update(RedFlag)
+            .where(col(RedFlag.turn_id) == row.turn_id, col(RedFlag.cause).in_(settled), col(RedFlag.status) == "open")
+            .values(status="resolved")
+        )
     if bad is not None:
         message = select(Message).where(Message.turn_id == row.turn_id).order_by(col(Message.seq).desc())
         last = session.exec(message).first()
@@ -173,7 +194,7 @@ def close_turn(session: Session, row: Outbox, now: datetime, *, undeliverable: b
                 created_at=now,
             )
         )
-    return Closed(row.turn_id, row.conversation_id, values["status"])
+    return Closed(row.turn_id, row.conversation_id, status)
 
 
 def parts_from(session: Session, row_id: str) -> list[str]:
@@ -182,7 +203,11 @@ def parts_from(session: Session, row_id: str) -> list[str]:
     if row is None:
         return []
     later = select(Outbox.id).where(
-        Outbox.turn_id == row.turn_id, Outbox.kind == row.kind, Outbox.part >= row.part, Outbox.status == "pending"
+        Outbox.turn_id == row.turn_id,
+        Outbox.kind == row.kind,
+        Outbox.round == row.round,
+        Outbox.part >= row.part,
+        Outbox.status == "pending",
     )
     return list(session.exec(later.order_by(col(Outbox.part))))
 
@@ -199,11 +224,11 @@ def due(session: Session, *, now: datetime, limit: int = 500) -> list[str]:
     )
 
 
-def abandoned(session: Session, *, now: datetime, limit: int = 500) -> list[tuple[str, str, str]]:
-    """Rows whose sender died in ``sending``: (row id, channel, account)."""
+def abandoned(session: Session, *, now: datetime, limit: int = 500) -> list[tuple[str, int, str, str]]:
+    """Rows whose sender died in ``sending``: (row id, attempt, channel, account)."""
     return list(
         session.exec(
-            select(Outbox.id, Conversation.channel, Conversation.account)
+            select(Outbox.id, Outbox.attempts, Conversation.channel, Conversation.account)
             .join(Conversation, col(Conversation.id) == Outbox.conversation_id)
             .where(Outbox.status == "sending", col(Outbox.due_at) < now)
             .limit(limit)
@@ -211,22 +236,18 @@ def abandoned(session: Session, *, now: datetime, limit: int = 500) -> list[tupl
     )
 
 
-def status_of(session: Session, row_id: str) -> str | None:
-    """Where a row stands."""
-    return session.exec(select(Outbox.status).where(Outbox.id == row_id)).first()
-
-
-def _held(session: Session, row_id: str) -> Outbox | None:
-    """The row if it is being sent; None when somebody else has settled it meanwhile."""
-    row = session.exec(
-        select(Outbox).where(Outbox.id == row_id).with_for_update().execution_options(populate_existing=True)
-    ).one_or_none()
-    return row if row is not None and row.status == "sending" else None
+def pending_of(session: Session, turn_id: str) -> list[str]:
+    """A turn's rows that wait to be sent, in order."""
+    rows = select(Outbox.id).where(Outbox.turn_id == turn_id, Outbox.status == "pending")
+    return list(session.exec(rows.order_by(col(Outbox.round), col(Outbox.part))))
 
 
 def _rows(session: Session, row: Outbox) -> Sequence[Outbox]:
     return session.exec(
-        select(Outbox).where(Outbox.turn_id == row.turn_id, Outbox.kind == row.kind).order_by(col(Outbox.part))
+        select(Outbox)
+        .where(Outbox.turn_id == row.turn_id, Outbox.kind == row.kind, Outbox.round == row.round)
+        .order_by(col(Outbox.part))
+        .execution_options(populate_existing=True)
     ).all()
 
 
@@ -246,10 +267,6 @@ def _withdraw(session: Session, row: Outbox, now: datetime) -> None:
     """A person has taken the conversation over: the answer stays with them as a suggestion."""
     for part in _rows(session, row):
         if part.status == "pending":
-            part.status, part.error, part.error_class = "failed", "a person took the conversation over", "Withdrawn"
-            session.add(part)
-    session.exec(
-        sql_update(Turn)
-        .where(col(Turn.id) == row.turn_id, col(Turn.status) == "processing")
-        .values(status="suggested", closed_at=now, step=None)
-    )
+            why = {"error": "a person took the conversation over", "error_class": "Withdrawn"}
+            move(session, Outbox, part.id, "pending", "failed", **why)
+    move(session, Turn, row.turn_id, "processing", "suggested", closed_at=now, step=None)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import CursorResult, func, or_
+from sqlalchemy import CursorResult, case, exists, func, or_
 from sqlalchemy import update as sql_update
 from sqlmodel import Session, col, select
 
@@ -20,9 +20,14 @@ from pipeline.envelope import Envelope
 from ragline.errors import RaglineError, safe_text
 from ragline.ids import new_id
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
+from storage.states import move
 
 Role = Literal["customer", "assistant", "operator"]
 STEPS = ("classify", "retrieve", "generate", "deliver")
+#: Where a replay begins whose answer is written and was not sent.
+SEND = "send"
+#: A step whose process died this often is tried with no other such step beside it: one of them may be the killer.
+SUSPECT = 2
 
 
 class LeaseLost(RaglineError):
@@ -97,7 +102,7 @@ def open_turn(
     max_messages: int,
     patience: timedelta,
 ) -> Turn | NotYet | None:
-    """Gather the unanswered messages of a conversation into a turn, if their burst is over.
+    """Gather the unanswered messages of a conversation into a turn, if their burst is over; replays come first.
 
     None: nothing waits, or a turn is active already; whoever closes that one looks again.
     """
@@ -109,6 +114,10 @@ def open_turn(
     active = select(Turn.id).where(Turn.conversation_id == conversation_id, Turn.status == "processing")
     if session.exec(active).first() is not None:
         return None
+    asked = select(Turn).where(Turn.conversation_id == conversation_id, col(Turn.replay_from).is_not(None))
+    again = session.exec(asked.order_by(col(Turn.created_at), col(Turn.id)).limit(1)).first()
+    if again is not None:
+        return _restart(session, again, now=now, patience=patience)
     waiting = session.exec(
         select(Message.id, Message.received_at)
         .where(
@@ -136,6 +145,29 @@ def open_turn(
     return turn
 
 
+def _restart(session: Session, turn: Turn, *, now: datetime, patience: timedelta) -> Turn:
+    """Begin the replay that was asked for. The turn comes back with the step to do; None: its answer is to be sent."""
+    start, rows = turn.replay_from, []
+    if start == SEND:
+        unsent = select(Outbox.id).where(
+            Outbox.turn_id == turn.id, Outbox.kind == "answer", Outbox.round == turn.round, Outbox.status == "failed"
+        )
+        rows = list(session.exec(unsent))
+        start = SEND if rows else STEPS[-1]
+    values: dict[str, Any] = {
+        "replay_from": None, "lease": None, "attempt": 0, "crashes": 0, "due_at": now + patience,
+        "closed_at": None, "error": None, "error_class": None, "step": None if start == SEND else start,
+    }  # fmt: skip
+    if start == SEND:
+        for row_id in rows:
+            move(session, Outbox, row_id, "failed", "pending", due_at=now, attempts=0)
+    else:
+        values["round"] = turn.round + 1
+    move(session, Turn, turn.id, turn.status, "processing", **values)
+    session.refresh(turn)
+    return turn
+
+
 def claim(session: Session, turn_id: str, step: str, *, now: datetime, lease: timedelta) -> Claim | Turn | None:
     """Take ``step`` of a turn.
 
@@ -151,7 +183,13 @@ def claim(session: Session, turn_id: str, step: str, *, now: datetime, lease: ti
             col(Turn.step) == step,
             or_(col(Turn.lease).is_(None), col(Turn.due_at) < now),
         )
-        .values(lease=token, attempt=Turn.attempt + 1, due_at=now + lease)
+        .values(
+            lease=token,
+            attempt=Turn.attempt + 1,
+            # A lease that ran out: the process that held it died, or stood still for as long.
+            crashes=case((col(Turn.lease).is_not(None), Turn.crashes + 1), else_=Turn.crashes),
+            due_at=now + lease,
+        )
         .execution_options(synchronize_session=False)
     )
     turn = session.get(Turn, turn_id)
@@ -187,22 +225,18 @@ def finish(
     Returns the ids of the outbox rows made. Raises :class:`LeaseLost`.
     """
     after: dict[str, Any] = {
-        "step": following(held.step), "attempt": 0, "lease": None, "due_at": now + patience,
+        "step": following(held.step), "attempt": 0, "crashes": 0, "lease": None, "due_at": now + patience,
     }  # fmt: skip
     if done.mode:
         after["mode"] = done.mode
     if done.suggested:
-        after |= {"status": "suggested", "closed_at": now, "step": None}
-    _release(session, held, after)
+        _release(session, held, "suggested", **{**after, "closed_at": now, "step": None})
+    else:
+        _release(session, held, "processing", **after)
     session.add(_run(held, ledger, "ok", result=done.result))
     if done.flag:
         raise_flag(session, held, done.flag, done.question, now)
-    rows = [
-        Outbox(
-            turn_id=held.turn.id, conversation_id=held.conversation.id, kind="answer", part=part, body=body, due_at=now
-        )
-        for part, body in enumerate(done.parts)
-    ]
+    rows = [_row(held, "answer", part, body, now) for part, body in enumerate(done.parts)]
     session.add_all(rows)
     return [row.id for row in rows]
 
@@ -211,7 +245,7 @@ def retry_later(
     session: Session, held: Claim, error: RaglineError, ledger: Ledger, *, now: datetime, delay: timedelta
 ) -> None:
     """Note a failed attempt and free the step for the next one, due after ``delay``."""
-    _release(session, held, {"lease": None, "due_at": now + delay})
+    _release(session, held, "processing", lease=None, due_at=now + delay)
     session.add(_run(held, ledger, "retry", error=error))
 
 
@@ -232,43 +266,39 @@ def fail(
     _release(
         session,
         held,
-        {
-            "status": "failed",
-            "lease": None,
-            "closed_at": now,
-            "error": safe_text(error),
-            "error_class": type(error).__name__,
-        },
+        "failed",
+        lease=None,
+        closed_at=now,
+        error=safe_text(error),
+        error_class=type(error).__name__,
     )
     session.add(_run(held, ledger, "failed", error=error))
     raise_flag(session, held, "step_failed", question, now)
     told = session.exec(select(Outbox.id).where(Outbox.turn_id == held.turn.id, Outbox.kind == "notice")).first()
     if told is not None or held.conversation.mode == "human":
         return []
-    rows = [
-        Outbox(
-            turn_id=held.turn.id, conversation_id=held.conversation.id, kind="notice", part=part, body=body, due_at=now
-        )
-        for part, body in enumerate(notice)
-    ]
+    rows = [_row(held, "notice", part, body, now) for part, body in enumerate(notice)]
     session.add_all(rows)
     return [row.id for row in rows]
 
 
 def raise_flag(session: Session, held: Claim, cause: str, question: str, now: datetime) -> None:
-    """One red flag a turn and cause."""
-    present = select(RedFlag.id).where(RedFlag.turn_id == held.turn.id, RedFlag.cause == cause)
-    if session.exec(present).first() is None:
-        session.add(
-            RedFlag(
-                turn_id=held.turn.id,
-                conversation_id=held.conversation.id,
-                message_id=held.messages[-1].id if held.messages else None,
-                cause=cause,
-                question=question,
-                created_at=now,
-            )
+    """One red flag a turn and cause; one that was closed is open again."""
+    present = session.exec(select(RedFlag).where(RedFlag.turn_id == held.turn.id, RedFlag.cause == cause)).first()
+    if present is not None:
+        present.status = "open"
+        session.add(present)
+        return
+    session.add(
+        RedFlag(
+            turn_id=held.turn.id,
+            conversation_id=held.conversation.id,
+            message_id=held.messages[-1].id if held.messages else None,
+            cause=cause,
+            question=question,
+            created_at=now,
         )
+    )
 
 
 def history(session: Session, conversation_id: str, *, before_seq: int, limit: int = 40) -> list[tuple[Role, str]]:
@@ -301,53 +331,72 @@ def history(session: Session, conversation_id: str, *, before_seq: int, limit: i
 
 
 def has_waiting(session: Session, conversation_id: str) -> bool:
-    """Whether messages of the conversation wait for a turn."""
-    waiting = select(Message.id).where(
-        Message.conversation_id == conversation_id, col(Message.turn_id).is_(None), col(Message.answerable).is_(True)
+    """Whether messages of the conversation wait for a turn, or a turn for its replay."""
+    message = exists().where(
+        col(Message.conversation_id) == conversation_id,
+        col(Message.turn_id).is_(None),
+        col(Message.answerable).is_(True),
     )
-    return session.exec(waiting.limit(1)).first() is not None
+    replay = exists().where(col(Turn.conversation_id) == conversation_id, col(Turn.replay_from).is_not(None))
+    return bool(session.exec(select(message | replay)).one())
 
 
 @dataclass(frozen=True)
 class Stalled:
     """Work nobody is doing: conversations to open, and turns to go on with (id, step)."""
 
-    conversations: list[tuple[str, str, str]]
+    conversations: list[str]
     turns: list[tuple[str, str]]
 
 
 def stalled(session: Session, *, now: datetime, patience: timedelta, limit: int = 500) -> Stalled:
-    """Find waiting messages without an active turn, and turns whose step is overdue.
+    """Find what waits without an active turn, and turns whose step is overdue.
 
-    An overdue turn is given ``patience`` more, so that a backlog does not gather a task a sweep.
-    Conversations come as (id, channel, account).
+    An overdue turn is given ``patience`` more, so that a backlog does not gather a task a sweep. Turns whose step
+    has killed :data:`SUSPECT` processes go on one at a time: the innocent among them get through, and a poisonous
+    one dies alone.
     """
     busy = select(Turn.conversation_id).where(Turn.status == "processing")
     waiting = session.exec(
-        select(Conversation.id, Conversation.channel, Conversation.account)
-        .join(Message, col(Message.conversation_id) == Conversation.id)
+        select(Message.conversation_id)
         .where(
             col(Message.turn_id).is_(None),
             col(Message.answerable).is_(True),
             col(Message.conversation_id).not_in(busy),
         )
-        .group_by(Conversation.id, Conversation.channel, Conversation.account)
+        .group_by(col(Message.conversation_id))
         .order_by(func.min(Message.received_at))
         .limit(limit)
     ).all()
+    replays = session.exec(
+        select(Turn.conversation_id)
+        .where(col(Turn.replay_from).is_not(None), col(Turn.conversation_id).not_in(busy))
+        .distinct()
+        .limit(limit)
+    ).all()
+    working = select(Turn.id).where(
+        Turn.status == "processing", Turn.crashes >= SUSPECT, col(Turn.step).is_not(None), col(Turn.due_at) >= now
+    )
+    suspect_at_work = session.exec(working.limit(1)).first() is not None
     overdue = session.exec(
         select(Turn)
         .where(Turn.status == "processing", col(Turn.step).is_not(None), col(Turn.due_at) < now)
-        .order_by(col(Turn.due_at))
+        .order_by(col(Turn.due_at), col(Turn.id))
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
-    found = [(turn.id, turn.step or "classify") for turn in overdue]
+    found: list[tuple[str, str]] = []
     for turn in overdue:
-        turn.due_at = now + patience
-        turn.lease = None
+        if turn.lease is not None:
+            turn.crashes, turn.lease = turn.crashes + 1, None
         session.add(turn)
-    return Stalled(list(waiting), found)
+        if turn.crashes >= SUSPECT:
+            if suspect_at_work:
+                continue
+            suspect_at_work = True
+        turn.due_at = now + patience
+        found.append((turn.id, turn.step or STEPS[0]))
+    return Stalled(list(dict.fromkeys([*waiting, *replays])), found)
 
 
 def envelope_of(message: Message) -> Envelope:
@@ -355,15 +404,21 @@ def envelope_of(message: Message) -> Envelope:
     return Envelope.model_validate({**message.envelope, "text": message.text})
 
 
-def _release(session: Session, held: Claim, values: dict[str, Any]) -> None:
-    moved = session.exec(
-        sql_update(Turn)
-        .where(col(Turn.id) == held.turn.id, col(Turn.lease) == held.token, col(Turn.status) == "processing")
-        .values(**values)
-        .execution_options(synchronize_session=False)
-    )
-    if rowcount(moved) == 0:
+def _release(session: Session, held: Claim, end: str, **values: Any) -> None:
+    if not move(session, Turn, held.turn.id, "processing", end, col(Turn.lease) == held.token, **values):
         raise LeaseLost(f"step {held.step} of turn {held.turn.id} was taken over by another attempt")
+
+
+def _row(held: Claim, kind: str, part: int, body: dict[str, Any], now: datetime) -> Outbox:
+    return Outbox(
+        turn_id=held.turn.id,
+        conversation_id=held.conversation.id,
+        kind=kind,
+        round=held.turn.round,
+        part=part,
+        body=body,
+        due_at=now,
+    )
 
 
 def _run(
@@ -377,6 +432,7 @@ def _run(
     return StepRun(
         turn_id=held.turn.id,
         step=held.step,
+        round=held.turn.round,
         attempt=held.attempt,
         outcome=outcome,
         ms=ledger.ms,

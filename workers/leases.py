@@ -1,4 +1,4 @@
-"""Keeps the leases of the steps this process is doing, for as long as it lives."""
+"""Keeps the leases of the steps and sends this process is at, for as long as it lives."""
 
 from __future__ import annotations
 
@@ -7,28 +7,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from sqlmodel import Session
+
 from ragline.logs import get_logger
-from storage import turns
 from storage.session import Database, DatabaseUnavailable
-from storage.turns import Claim
 
 log = get_logger(__name__)
 
 
+#: Prolongs one lease: (session, now, lease).
+Extend = Callable[[Session, datetime, timedelta], object]
+
+
 class LeaseKeeper:
-    """One thread a process renews every held lease three times a lease; most steps end before the first time."""
+    """One thread a process renews every held lease three times a lease; most work ends before the first time."""
 
     def __init__(self, database: Database, lease: timedelta, clock: Callable[[], datetime]) -> None:
         self._database, self._lease, self._clock = database, lease, clock
-        self._held: dict[str, Claim] = {}
+        self._held: dict[object, Extend] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def hold(self, claim: Claim) -> Iterator[None]:
-        """Keep a claim's lease while the block runs."""
+    def hold(self, extend: Extend) -> Iterator[None]:
+        """Keep a lease while the block runs."""
+        key = object()
         with self._lock:
-            self._held[claim.token] = claim
+            self._held[key] = extend
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
                 self._thread.start()
@@ -36,7 +41,7 @@ class LeaseKeeper:
             yield
         finally:
             with self._lock:
-                del self._held[claim.token]
+                del self._held[key]
 
     def _run(self) -> None:
         tick = threading.Event()
@@ -44,9 +49,11 @@ class LeaseKeeper:
             tick.wait(self._lease.total_seconds() / 3)
             with self._lock:
                 held = list(self._held.values())
-            for claim in held:
-                try:
-                    with self._database.write() as session:
-                        turns.extend(session, claim, now=self._clock(), lease=self._lease)
-                except DatabaseUnavailable as error:
-                    log.warning("lease_not_renewed", turn_id=claim.turn.id, error=str(error))
+            if not held:
+                continue
+            try:
+                with self._database.write() as session:
+                    for extend in held:
+                        extend(session, self._clock(), self._lease)
+            except DatabaseUnavailable as error:
+                log.warning("leases_not_renewed", held=len(held), error=str(error))

@@ -8,7 +8,7 @@ from datetime import datetime
 from celery import Celery, chain
 
 from ragline.logs import get_logger
-from storage import turns
+from storage import outbox, turns
 from storage.models import Conversation, Turn
 from storage.turns import STEPS, NotYet
 from workers.runtime import Runtime
@@ -16,11 +16,22 @@ from workers.runtime import Runtime
 log = get_logger(__name__)
 
 
-def submit(app: Celery, turn_id: str, step: str = STEPS[0]) -> None:
+def submit(app: Celery, turn_id: str, step: str) -> None:
     """Enqueue the turn's steps from ``step`` on. Never raises: an overdue turn is found by the sweeper."""
     todo = STEPS[STEPS.index(step) :]
     try:
         chain(*(app.signature(f"ragline.{name}", args=(turn_id,), immutable=True) for name in todo)).apply_async()
+    except Exception as error:  # kombu raises transport errors of several families
+        log.warning("turn_not_enqueued", turn_id=turn_id, error=type(error).__name__)
+
+
+def send(app: Celery, runtime: Runtime, turn_id: str) -> None:
+    """Enqueue the sending of a turn's answer, which is written already. Never raises, as :func:`submit`."""
+    with runtime.database.read() as session:
+        rows = outbox.pending_of(session, turn_id)
+    try:
+        for row_id in rows[:1]:  # the task sends the later parts too
+            app.send_task("ragline.send", args=[row_id])
     except Exception as error:  # kombu raises transport errors of several families
         log.warning("turn_not_enqueued", turn_id=turn_id, error=type(error).__name__)
 
@@ -36,8 +47,11 @@ def open_turns(runtime: Runtime, app: Celery, conversation_ids: Iterable[str]) -
         if isinstance(opened, NotYet):
             later[conversation_id] = opened.due
         elif opened is not None:
-            log.info("turn_opened", turn_id=opened.id, conversation_id=conversation_id)
-            submit(app, opened.id)
+            log.info("turn_opened", turn_id=opened.id, conversation_id=conversation_id, round=opened.round)
+            if opened.step:
+                submit(app, opened.id, opened.step)
+            else:
+                send(app, runtime, opened.id)
             runtime.announce(conversation_id)
     return later
 

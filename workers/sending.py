@@ -8,14 +8,12 @@ import structlog
 
 from pipeline.errors import AmbiguousSend, FloodWait, NotSent, Undeliverable
 from pipeline.senders.base import Outgoing
-from ragline.errors import PermanentError, TransientError
+from ragline.errors import PermanentError, RaglineError, TransientError
 from ragline.logs import get_logger
 from storage import outbox
 from storage.outbox import Closed, Sending
 from workers.runtime import Runtime
 
-#: A send is answered or broken within this time (the senders' own deadlines are shorter); later its sender is dead.
-SEND_LEASE = timedelta(seconds=60)
 log = get_logger(__name__)
 
 
@@ -40,7 +38,7 @@ def send_rows(runtime: Runtime, row_ids: list[str]) -> tuple[Closed | None, dict
 def send_row(runtime: Runtime, row_id: str) -> tuple[Closed | None, datetime | None]:
     """Send one row if it is due. Returns the turn this closed, and when to try again."""
     with runtime.database.write() as session:
-        sending = outbox.claim(session, row_id, now=runtime.clock(), lease=SEND_LEASE)
+        sending = outbox.claim(session, row_id, now=runtime.clock(), lease=runtime.settings.turn.lease)
     if sending is None:
         return None, None
     with structlog.contextvars.bound_contextvars(
@@ -49,7 +47,8 @@ def send_row(runtime: Runtime, row_id: str) -> tuple[Closed | None, datetime | N
         conversation_id=sending.conversation.id,
         channel=sending.conversation.channel,
     ):
-        closed, due = _send(runtime, sending)
+        with runtime.leases.hold(lambda session, now, lease: outbox.extend(session, sending, now=now, lease=lease)):
+            closed, due = _send(runtime, sending)
         runtime.announce(sending.conversation.id)
         return closed, due
 
@@ -75,46 +74,51 @@ def _send(runtime: Runtime, sending: Sending) -> tuple[Closed | None, datetime |
         log.warning("flood_wait", seconds=error.retry_after, scope=error.scope)
         return None, until
     except AmbiguousSend as error:
-        return settle_ambiguous(runtime, row.id, conversation.channel, conversation.account, error)
+        return settle_ambiguous(runtime, row.id, row.attempts, conversation.channel, conversation.account, error)
     except TransientError as error:
         if not isinstance(error, NotSent):
             log.error("sender_broke_its_contract", error_class=type(error).__name__)
+        if row.attempts >= runtime.settings.turn.max_send_attempts:
+            return _give_up(runtime, sending, error), None
         until = runtime.clock() + _backoff(runtime, row.attempts, error)
         with runtime.database.write() as session:
-            outbox.postpone(session, row.id, error, due=until)
+            outbox.postpone(session, sending, error, due=until)
         log.warning("send_postponed", error=str(error), attempt=row.attempts)
         return None, until
     except PermanentError as error:
-        with runtime.database.write() as session:
-            closed = outbox.fail(
-                session, row.id, error, now=runtime.clock(), undeliverable=isinstance(error, Undeliverable)
-            )
-        log.error("send_failed", error=str(error), error_class=type(error).__name__)
-        return closed, None
+        return _give_up(runtime, sending, error), None
     except Exception as error:
         # A fault of ours after the request may have gone out: nobody can say, so it is treated so.
         log.exception("sender_crashed")
         ambiguous = AmbiguousSend(f"the sender failed unexpectedly ({type(error).__name__})")
-        return settle_ambiguous(runtime, row.id, conversation.channel, conversation.account, ambiguous)
+        return settle_ambiguous(runtime, row.id, row.attempts, conversation.channel, conversation.account, ambiguous)
     with runtime.database.write() as session:
-        closed = outbox.sent(session, row.id, external_id, now=runtime.clock())
+        closed = outbox.sent(session, sending, external_id, now=runtime.clock())
     log.info("part_sent", part=row.part, kind=row.kind)
     return closed, None
 
 
+def _give_up(runtime: Runtime, sending: Sending, error: RaglineError) -> Closed | None:
+    with runtime.database.write() as session:
+        closed = outbox.fail(
+            session, sending, error, now=runtime.clock(), undeliverable=isinstance(error, Undeliverable)
+        )
+    log.error("send_failed", error=str(error), error_class=type(error).__name__, attempts=sending.row.attempts)
+    return closed
+
+
 def settle_ambiguous(
-    runtime: Runtime, row_id: str, channel: str, account: str, error: TransientError
+    runtime: Runtime, row_id: str, attempt: int, channel: str, account: str, error: TransientError
 ) -> tuple[Closed | None, datetime | None]:
     """Send once more or keep for a person, as the account says."""
     configured = runtime.settings.channels.get(channel, {}).get(account)
+    resend = configured is None or configured.ambiguous == "resend"
     now = runtime.clock()
     with runtime.database.write() as session:
-        closed = outbox.ambiguous(
-            session, row_id, error, now=now, resend=configured is None or configured.ambiguous == "resend"
-        )
-        row = outbox.status_of(session, row_id)
-    log.warning("send_ambiguous", outbox_id=row_id, error=str(error), becomes=row)
-    return closed, now if row == "pending" else None
+        closed, becomes = outbox.ambiguous(session, row_id, attempt, error, now=now, resend=resend)
+    if becomes:
+        log.warning("send_ambiguous", outbox_id=row_id, error=str(error), becomes=becomes)
+    return closed, now if becomes == "pending" else None
 
 
 def _backoff(runtime: Runtime, attempts: int, error: TransientError) -> timedelta:

@@ -37,6 +37,10 @@ class Outcome:
     failure: str | None = None
 
 
+class Poisonous(PermanentError):
+    """The step's process died too often while it was at work; nobody tries it again but by a replay."""
+
+
 class StepHeld(RaglineError):
     """Another attempt holds the step; it will go on with the chain."""
 
@@ -70,6 +74,7 @@ def run_step(runtime: Runtime, turn_id: str, step: str) -> Outcome:
 
 
 def _attempt(runtime: Runtime, held: Claim) -> Outcome:
+    settings = runtime.settings.turn
     started_at, began = runtime.clock(), time.perf_counter()
 
     def ledger(answer: Answer | None = None) -> Ledger:
@@ -77,14 +82,12 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
         return Ledger(ms=round((time.perf_counter() - began) * 1000, 3), started_at=started_at, **usage)
 
     try:
-        if held.attempt > runtime.settings.turn.max_attempts:
-            raise PermanentError(f"step {held.step} was begun {held.attempt - 1} times and never finished")
-        with runtime.leases.hold(held):
+        if held.turn.crashes >= settings.max_crashes:
+            raise Poisonous(f"the process of step {held.step} died {held.turn.crashes} times")
+        with runtime.leases.hold(lambda session, now, lease: turns.extend(session, held, now=now, lease=lease)):
             done, answer = _STEPS[held.step](runtime, held)
         with runtime.database.write() as session:
-            rows = turns.finish(
-                session, held, done, ledger(answer), now=runtime.clock(), patience=runtime.settings.turn.patience
-            )
+            rows = turns.finish(session, held, done, ledger(answer), now=runtime.clock(), patience=settings.patience)
     except LeaseLost:
         log.warning("lease_lost")
         raise StepHeld(f"step {held.step} of turn {held.turn.id} was taken over") from None
@@ -101,7 +104,7 @@ def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> 
     settings = runtime.settings.turn
     now = runtime.clock()
     asked = timedelta(seconds=getattr(error, "retry_after", None) or 0)
-    attempts_left = held.attempt < settings.max_attempts
+    attempts_left = held.attempt - held.turn.crashes < settings.max_attempts
     if isinstance(error, TransientError) and attempts_left and asked <= settings.longest_retry_after:
         backoff = settings.retry_base * 2 ** (held.attempt - 1)
         delay = max(min(backoff, settings.retry_max), asked)

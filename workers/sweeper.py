@@ -18,13 +18,14 @@ def sweep(runtime: Runtime, app: Celery) -> list[str]:
     settings, now = runtime.settings, runtime.clock()
     with runtime.database.read() as session:
         dead = outbox.abandoned(session, now=now)
-    for row_id, channel, account in dead:
-        settle_ambiguous(runtime, row_id, channel, account, SenderDied("the process that was sending it ended"))
+    for row_id, attempt, channel, account in dead:
+        died = SenderDied("the process that was sending it ended")
+        settle_ambiguous(runtime, row_id, attempt, channel, account, died)
     with runtime.database.write() as session:
         found = turns.stalled(session, now=now, patience=settings.turn.patience)
     for turn_id, step in found.turns:
         submit(app, turn_id, step)
-    open_turns(runtime, app, [conversation_id for conversation_id, _, _ in found.conversations])
+    open_turns(runtime, app, found.conversations)
     with runtime.database.read() as session:
         due = outbox.due(session, now=now)
     if dead or found.turns or found.conversations or due:

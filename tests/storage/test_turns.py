@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlmodel import select
 from pipeline.envelope import Envelope, Sender
 from ragline.errors import PermanentError, TransientError
 from ragline.ids import new_id
-from storage import inbox, outbox, turns
+from storage import inbox, outbox, states, turns
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
 from storage.session import Database
 from storage.turns import Claim, Done, LeaseLost, Ledger, NotYet
@@ -78,6 +79,18 @@ def take(database: Database, row_id: str, at: datetime = NOW) -> outbox.Sending 
         return outbox.claim(session, row_id, now=at, lease=LEASE)
 
 
+def taken(database: Database, row_id: str, at: datetime = NOW) -> outbox.Sending:
+    sending = take(database, row_id, at)
+    assert sending is not None
+    return sending
+
+
+def deliver(database: Database, row_id: str, external_id: str | None = None) -> outbox.Closed | None:
+    sending = taken(database, row_id)
+    with database.write() as session:
+        return outbox.sent(session, sending, external_id, now=NOW)
+
+
 def statuses(database: Database) -> list[str]:
     with database.read() as session:
         return list(session.exec(select(Outbox.status).order_by(Outbox.part)))
@@ -106,9 +119,9 @@ def test_one_active_turn_and_what_comes_during_it_makes_the_next(database: Datab
     assert isinstance(first, Turn)
     assert open_turn(database, conversation) is None
     [row] = to_outbox(database, first)
-    assert take(database, row)
+    sending = taken(database, row)
     with database.write() as session:
-        closed = outbox.sent(session, row, "x1", now=NOW)
+        closed = outbox.sent(session, sending, "x1", now=NOW)
     assert closed is not None
     assert closed.status == "answered"
     second = opened(database, conversation)
@@ -175,13 +188,11 @@ def test_parts_go_in_order_and_the_last_one_closes_the_turn(database: Database) 
     turn = opened(database, conversation)
     first, second = to_outbox(database, turn, ["part 1", "part 2"])
     assert take(database, second) is None
-    assert take(database, first) is not None
+    sending = taken(database, first)
     assert take(database, first) is None, "claimed by one sender only"
     with database.write() as session:
-        assert outbox.sent(session, first, "m1", now=NOW) is None
-    assert take(database, second) is not None
-    with database.write() as session:
-        assert outbox.sent(session, second, "m2", now=NOW) is not None
+        assert outbox.sent(session, sending, "m1", now=NOW) is None
+    assert deliver(database, second, "m2") is not None
     with database.read() as session:
         rows = session.exec(select(Outbox).order_by(Outbox.part)).all()
         message = session.exec(select(Message)).one()
@@ -195,9 +206,9 @@ def test_an_ambiguous_send_is_repeated_at_most_once(database: Database, resend: 
     [row] = to_outbox(database, turn)
     seen = []
     for _ in ends:
-        assert take(database, row) is not None
+        attempt = taken(database, row).row.attempts
         with database.write() as session:
-            outbox.ambiguous(session, row, TransientError("broken"), now=NOW, resend=resend)
+            outbox.ambiguous(session, row, attempt, TransientError("broken"), now=NOW, resend=resend)
         seen += statuses(database)
     assert seen == ends
     assert turn_of(database, turn.id).status == "failed"
@@ -206,9 +217,9 @@ def test_an_ambiguous_send_is_repeated_at_most_once(database: Database, resend: 
 def test_a_refused_part_ends_its_turn_with_the_reason(database: Database) -> None:
     turn = opened(database, say(database, "hello"))
     rows = to_outbox(database, turn, ["1", "2"])
-    assert take(database, rows[0]) is not None
+    sending = taken(database, rows[0])
     with database.write() as session:
-        closed = outbox.fail(session, rows[0], PermanentError("blocked by the user"), now=NOW, undeliverable=True)
+        closed = outbox.fail(session, sending, PermanentError("blocked by the user"), now=NOW, undeliverable=True)
     assert closed is not None
     ended = turn_of(database, turn.id)
     assert (ended.status, ended.error) == ("undeliverable", "blocked by the user")
@@ -254,20 +265,63 @@ def test_the_sweep_finds_what_nobody_does(database: Database) -> None:
     with database.write() as session:
         found = turns.stalled(session, now=later, patience=PATIENCE)
         again = turns.stalled(session, now=later, patience=PATIENCE)
-    assert [conversation for conversation, _, _ in found.conversations] == [waiting]
+    assert found.conversations == [waiting]
     assert found.turns == [(turn.id, "classify")]
     assert again.turns == [], "an overdue turn is handed out once a patience"
     with database.read() as session:
-        assert [row_id for row_id, _, _ in outbox.abandoned(session, now=later)] == [row]
+        assert [row_id for row_id, *_ in outbox.abandoned(session, now=later)] == [row]
 
 
 def test_history_is_in_the_order_it_was_seen(database: Database) -> None:
     conversation = say(database, "first")
     [row] = to_outbox(database, opened(database, conversation), ["reply"])
-    assert take(database, row) is not None
-    with database.write() as session:
-        outbox.sent(session, row, None, now=NOW)
+    deliver(database, row)
     say(database, "second")
     with database.read() as session:
         lines = turns.history(session, conversation, before_seq=4)
     assert lines == [("customer", "first"), ("assistant", "reply"), ("customer", "second")]
+
+
+def test_a_sender_taken_for_dead_is_heard_until_the_row_is_sent_again(database: Database) -> None:
+    for key, again in (("late", False), ("too late", True)):
+        [row] = to_outbox(database, opened(database, say(database, "hello", key=key)))
+        slow = taken(database, row)
+        with database.write() as session:
+            outbox.ambiguous(session, row, slow.row.attempts, TransientError("silent"), now=NOW, resend=True)
+        second = taken(database, row) if again else None
+        with database.write() as session:
+            closed = outbox.sent(session, slow, "m1", now=NOW)
+        assert (closed is None) is again
+        if second is not None:
+            with database.write() as session:
+                assert outbox.sent(session, second, "m2", now=NOW) is not None
+
+
+def test_a_step_that_kills_goes_on_alone(database: Database) -> None:
+    """Three steps die together twice; from then on one at a time, and the others wait for it."""
+    ids = [opened(database, say(database, "hi", key=f"k{n}")).id for n in range(3)]
+    now = NOW
+    for _ in range(2):
+        for turn_id in ids:
+            claim(database, turn_id, "classify", now)
+        now += LEASE + PATIENCE
+        with database.write() as session:
+            found = turns.stalled(session, now=now, patience=PATIENCE)
+    assert len(found.turns) == 1
+    with database.write() as session:
+        assert turns.stalled(session, now=now, patience=PATIENCE).turns == [], "the first one is at work"
+    finish(database, claim(database, found.turns[0][0], "classify", now))
+    with database.write() as session:
+        found = turns.stalled(session, now=now, patience=PATIENCE)
+    assert [step for _, step in found.turns if step == "classify"] == ["classify"], "then the next suspect"
+
+
+def test_the_diagrams_in_the_documents_are_those_of_the_code() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "delivery.md").read_text(encoding="utf-8")
+    for transitions in (states.TURN, states.OUTBOX):
+        assert f"```mermaid\n{states.diagram(transitions)}\n```" in document
+
+
+def test_a_transition_nobody_wrote_down_is_refused(database: Database) -> None:
+    with database.write() as session, pytest.raises(states.NoSuchTransition):
+        states.move(session, Outbox, "any", "sent", "pending")

@@ -214,12 +214,26 @@ def test_an_answer_without_a_text_does_not_block_its_conversation(
 def test_a_worker_that_dies_each_time_does_not_go_on_for_ever(world: Callable[..., World]) -> None:
     w = world()
     turn_id = w.turn()
-    for _ in range(3):
+    for _ in range(w.runtime.settings.turn.max_crashes):
         with w.database.write() as session:
             assert turns.claim(session, turn_id, "classify", now=w.now, lease=timedelta(seconds=60))
         w.now += timedelta(seconds=61)
     assert run_step(w.runtime, turn_id, "classify").failure
-    assert w.one(Turn, turn_id).status == "failed"
+    dead = w.one(Turn, turn_id)
+    assert (dead.status, dead.step, dead.error_class) == ("failed", "classify", "Poisonous")
+
+
+def test_sending_is_not_tried_for_ever(world: Callable[..., World]) -> None:
+    w = world(sender=Scripted(*[NotSent("refused")] * 99))
+    turn_id = w.turn()
+    rows = w.steps(turn_id).rows
+    began = w.now
+    while w.one(Turn, turn_id).status == "processing":
+        closed, later = send_rows(w.runtime, rows)
+        w.now = later.get(rows[0], w.now)
+    assert closed is not None
+    assert w.one(Outbox, turn_id).attempts == w.runtime.settings.turn.max_send_attempts
+    assert timedelta(minutes=1) < w.now - began < timedelta(minutes=5)
 
 
 def test_what_was_not_sent_waits_and_goes_out(world: Callable[..., World]) -> None:
@@ -236,7 +250,7 @@ def test_what_was_not_sent_waits_and_goes_out(world: Callable[..., World]) -> No
     closed, _ = send_rows(w.runtime, rows)
     assert closed is not None
     row = w.one(Outbox, turn_id)
-    assert (row.status, row.attempts, row.external_id, row.resent) == ("sent", 3, "m1", False)
+    assert (row.status, row.attempts, row.external_id, row.resent) == ("sent", 2, "m1", False)
 
 
 def test_an_ambiguous_send_is_marked_and_repeated_once(world: Callable[..., World]) -> None:

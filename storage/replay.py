@@ -1,0 +1,102 @@
+"""Asking for a turn to be answered again. The workers do it (:func:`storage.turns.open_turn`), one after the other in
+each conversation, and resume at the step that failed: what earlier steps found is kept, and paid for once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from storage.models import Conversation, Message, Outbox, StepRun, Turn
+from storage.states import move
+from storage.turns import SEND, STEPS
+
+#: Turns a replay takes up without being forced.
+DEAD = ("failed", "undeliverable")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to happen with one turn. ``from_step`` None: it is left alone, for ``reason``."""
+
+    turn_id: str
+    from_step: str | None
+    reason: str | None = None
+
+
+def find(
+    session: Session,
+    *,
+    ids: Collection[str] = (),
+    failed: bool = False,
+    since: datetime | None = None,
+    channel: str | None = None,
+) -> list[str]:
+    """Turns by their own ids or those of their messages, or all that match the filters; in order of receipt."""
+    query = select(Turn.id).join(Conversation, col(Conversation.id) == Turn.conversation_id)
+    if ids:
+        of_messages = select(Message.turn_id).where(col(Message.id).in_(ids))
+        query = query.where(col(Turn.id).in_(ids) | col(Turn.id).in_(of_messages))
+    if failed:
+        query = query.where(Turn.status == "failed")
+    if since:
+        query = query.where(Turn.created_at >= since)
+    if channel:
+        query = query.where(Conversation.channel == channel)
+    return list(session.exec(query.order_by(col(Turn.created_at), col(Turn.id))))
+
+
+def request(
+    session: Session,
+    turn_id: str,
+    *,
+    from_step: str | None = None,
+    force: bool = False,
+    ambiguous: bool = False,
+    dry_run: bool = False,
+) -> Verdict:
+    """Ask for a replay of one turn, or say why not. Under ``dry_run`` nothing is written."""
+    turn = session.exec(select(Turn).where(Turn.id == turn_id).with_for_update()).one_or_none()
+    if turn is None:
+        return Verdict(turn_id, None, "there is no such turn")
+    verdict = _judge(session, turn, from_step, force=force, ambiguous=ambiguous)
+    if verdict.from_step is None or dry_run:
+        return verdict
+    if ambiguous or force:
+        for row in _answer_rows(session, turn):
+            if row.status == "ambiguous":
+                move(session, Outbox, row.id, "ambiguous", "failed", resent=True)
+    turn.replay_from = verdict.from_step
+    session.add(turn)
+    return verdict
+
+
+def _judge(session: Session, turn: Turn, from_step: str | None, *, force: bool, ambiguous: bool) -> Verdict:
+    if turn.status == "processing":
+        return Verdict(turn.id, None, "is at work")
+    if turn.replay_from is not None:
+        return Verdict(turn.id, None, "was asked for already")
+    if turn.status not in DEAD and not force:
+        why = "was delivered" if turn.status == "answered" else "is with a person"
+        return Verdict(turn.id, None, f"{why}; --force answers it again")
+    rows = _answer_rows(session, turn)
+    if any(row.status == "ambiguous" for row in rows) and not (ambiguous or force):
+        return Verdict(turn.id, None, "the customer may have the answer; --ambiguous sends it again")
+    if from_step is None:
+        if rows and turn.status in DEAD:
+            return Verdict(turn.id, SEND)
+        return Verdict(turn.id, turn.step or STEPS[0])
+    if any(row.status == "sent" for row in rows) and not force:
+        return Verdict(turn.id, None, "part of its answer was delivered; --force makes a new one")
+    done = set(session.exec(select(StepRun.step).where(StepRun.turn_id == turn.id, StepRun.outcome == "ok")))
+    missing = [step for step in STEPS[: STEPS.index(from_step)] if step not in done]
+    if missing:
+        return Verdict(turn.id, None, f"has no result of {missing[0]} yet; begin there")
+    return Verdict(turn.id, from_step)
+
+
+def _answer_rows(session: Session, turn: Turn) -> Sequence[Outbox]:
+    rows = select(Outbox).where(Outbox.turn_id == turn.id, Outbox.kind == "answer", Outbox.round == turn.round)
+    return session.exec(rows.order_by(col(Outbox.part))).all()
