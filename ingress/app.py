@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from ingress import docs, health, metrics, refusals
 from ingress.accept import Acceptor
+from ingress.api import admin
 from ingress.background import Background
 from ingress.channels.base import Inlet, Mounted
 from ingress.headers import Frame
@@ -83,6 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     docs.install(app)
     app.include_router(health.routes(parts_health))
     app.include_router(metrics.routes(counted))
+    app.include_router(admin.routes(settings.admin_password, database))
     return app
 
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "ask": "Ask one question and see how it is answered.",
     "kb": "The knowledge base: import, add, list, search, export, reindex.",
     "messages": "What came in and where it stands.",
+    "replay": "Failed messages again, from the step that failed.",
     "flags": "Open red flags: questions a person should look at.",
     "doctor": "What is configured, what is reachable, and how to mend what is not.",
     "channel": "Channels: list accounts, set webhooks.",

@@ -18,12 +18,28 @@ DEAD = ("failed", "undeliverable")
 
 
 @dataclass(frozen=True)
+class Wish:
+    """What to do with the turns that were found. ``from_step`` None: the step that failed."""
+
+    from_step: str | None = None
+    force: bool = False
+    ambiguous: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What is to happen with one turn. ``from_step`` None: it is left alone, for ``reason``."""
 
     turn_id: str
     from_step: str | None
     reason: str | None = None
+
+    @property
+    def shown(self) -> dict[str, str | None]:
+        """As commands and the API show it. Sending what is written already is part of deliver."""
+        step = STEPS[-1] if self.from_step == SEND else self.from_step
+        return {"turn_id": self.turn_id, "from_step": step, "outcome": self.reason or "asked"}
 
 
 def find(
@@ -48,53 +64,54 @@ def find(
     return list(session.exec(query.order_by(col(Turn.created_at), col(Turn.id))))
 
 
-def request(
-    session: Session,
-    turn_id: str,
-    *,
-    from_step: str | None = None,
-    force: bool = False,
-    ambiguous: bool = False,
-    dry_run: bool = False,
-) -> Verdict:
+def request(session: Session, turn_id: str, wish: Wish) -> Verdict:
     """Ask for a replay of one turn, or say why not. Under ``dry_run`` nothing is written."""
     turn = session.exec(select(Turn).where(Turn.id == turn_id).with_for_update()).one_or_none()
     if turn is None:
         return Verdict(turn_id, None, "there is no such turn")
-    verdict = _judge(session, turn, from_step, force=force, ambiguous=ambiguous)
-    if verdict.from_step is None or dry_run:
+    verdict = _judge(session, turn, wish)
+    if verdict.from_step is None or wish.dry_run:
         return verdict
-    if ambiguous or force:
-        for row in _answer_rows(session, turn):
-            if row.status == "ambiguous":
-                move(session, Outbox, row.id, "ambiguous", "failed", resent=True)
+    for row in _answer_rows(session, turn):
+        if row.status == "ambiguous":
+            move(session, Outbox, row.id, "ambiguous", "failed", resent=True)
     turn.replay_from = verdict.from_step
     session.add(turn)
     return verdict
 
 
-def _judge(session: Session, turn: Turn, from_step: str | None, *, force: bool, ambiguous: bool) -> Verdict:
+def statuses(session: Session, turn_ids: Sequence[str]) -> dict[str, str]:
+    """Where turns stand; ``asked`` for one whose replay has not begun."""
+    found: dict[str, str] = {}
+    for start in range(0, len(turn_ids), 500):
+        part = turn_ids[start : start + 500]
+        rows = session.exec(select(Turn.id, Turn.status, Turn.replay_from).where(col(Turn.id).in_(part)))
+        found |= {turn_id: "asked" if asked else status for turn_id, status, asked in rows}
+    return found
+
+
+def _judge(session: Session, turn: Turn, wish: Wish) -> Verdict:
     if turn.status == "processing":
         return Verdict(turn.id, None, "is at work")
     if turn.replay_from is not None:
         return Verdict(turn.id, None, "was asked for already")
-    if turn.status not in DEAD and not force:
+    if turn.status not in DEAD and not wish.force:
         why = "was delivered" if turn.status == "answered" else "is with a person"
         return Verdict(turn.id, None, f"{why}; --force answers it again")
     rows = _answer_rows(session, turn)
-    if any(row.status == "ambiguous" for row in rows) and not (ambiguous or force):
+    if any(row.status == "ambiguous" for row in rows) and not (wish.ambiguous or wish.force):
         return Verdict(turn.id, None, "the customer may have the answer; --ambiguous sends it again")
-    if from_step is None:
+    if wish.from_step is None:
         if rows and turn.status in DEAD:
             return Verdict(turn.id, SEND)
         return Verdict(turn.id, turn.step or STEPS[0])
-    if any(row.status == "sent" for row in rows) and not force:
+    if any(row.status == "sent" for row in rows) and not wish.force:
         return Verdict(turn.id, None, "part of its answer was delivered; --force makes a new one")
     done = set(session.exec(select(StepRun.step).where(StepRun.turn_id == turn.id, StepRun.outcome == "ok")))
-    missing = [step for step in STEPS[: STEPS.index(from_step)] if step not in done]
+    missing = [step for step in STEPS[: STEPS.index(wish.from_step)] if step not in done]
     if missing:
         return Verdict(turn.id, None, f"has no result of {missing[0]} yet; begin there")
-    return Verdict(turn.id, from_step)
+    return Verdict(turn.id, wish.from_step)
 
 
 def _answer_rows(session: Session, turn: Turn) -> Sequence[Outbox]:

@@ -8,7 +8,7 @@ from sqlmodel import col, select
 from ragline.errors import PermanentError, TransientError
 from storage import outbox, replay, turns
 from storage.models import Outbox, RedFlag, StepRun, Turn
-from storage.replay import Verdict
+from storage.replay import Verdict, Wish
 from storage.session import Database
 from storage.turns import Ledger
 from tests.storage.test_turns import (
@@ -45,7 +45,7 @@ def fail_sending(database: Database, row_id: str, *, undeliverable: bool = False
 
 def ask(database: Database, turn_id: str, **options: object) -> Verdict:
     with database.write() as session:
-        return replay.request(session, turn_id, **options)  # type: ignore[arg-type]
+        return replay.request(session, turn_id, Wish(**options))  # type: ignore[arg-type]
 
 
 def test_it_resumes_at_the_step_that_failed_and_notices_once(database: Database) -> None:

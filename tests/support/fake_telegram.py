@@ -403,6 +403,10 @@ class FakeTelegram(FakeServer):
         """Return when no update is waiting; TimeoutError otherwise."""
         self.wait_for(lambda: not self._waiting, timeout, "end of the queue")
 
+    def open_connections(self) -> int:
+        """How many connections clients hold now; stopping breaks them all."""
+        return len(self._server.server_state.connections) if self._server else 0
+
     # What the customers do
 
     def user_says(self, chat_id: int, text: str, *, sender: JSON | None = None, **fields: Any) -> JSON:
