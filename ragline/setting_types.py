@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+LONGEST = timedelta(days=365)
+SHORTEST = timedelta(milliseconds=10)
 
 
 class Group(BaseModel):
@@ -18,13 +21,27 @@ def _seconds(value: object) -> object:
     """A bare number, also as text from the environment, is seconds."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, int | float):
-        return timedelta(seconds=value)
     if isinstance(value, str):
         try:
-            return timedelta(seconds=float(value))
+            value = float(value)
         except ValueError:
             return value
+    if isinstance(value, int | float):
+        if not abs(value) <= LONGEST.total_seconds():
+            raise ValueError(f"must be a number of seconds, {LONGEST.days} days at most")
+        return timedelta(seconds=value)
+    return value
+
+
+def _forward(value: timedelta) -> timedelta:
+    if not timedelta(0) <= value <= LONGEST:
+        raise ValueError(f"must not be negative, nor longer than {LONGEST.days} days")
+    return value
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value < SHORTEST:
+        raise ValueError(f"must be {SHORTEST.total_seconds():g} seconds or more")
     return value
 
 
@@ -33,6 +50,8 @@ def _on_off(value: object) -> object:
 
 
 #: A time span; seconds as a number, or ISO 8601 ("PT1M").
-Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+Duration = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_forward)]
+#: A time span that something waits for in a loop.
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 #: on | off (or true | false).
 Switch = Annotated[bool, BeforeValidator(_on_off)]

@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from ragline.channels import Account, channel_specs
 from ragline.errors import ConfigurationError
-from ragline.setting_types import Duration, Group, Switch
+from ragline.setting_types import Duration, Group, PositiveDuration, Switch
 
 AnyAccount = TypeVar("AnyAccount", bound=Account)
 
@@ -32,19 +32,21 @@ class TurnSettings(Group):
     quiet_window: Duration = Field(timedelta(seconds=1), description="Silence that ends a burst.")
     longest_wait: Duration = Field(timedelta(seconds=8), description="A burst is answered after this in any case.")
     max_messages: int = Field(20, ge=1, le=100, description="Messages one turn gathers at most.")
-    lease: Duration = Field(timedelta(seconds=20), description="A step or send silent for this long is taken over.")
-    patience: Duration = Field(
+    lease: PositiveDuration = Field(
+        timedelta(seconds=20), description="A step or send silent for this long is taken over."
+    )
+    patience: PositiveDuration = Field(
         timedelta(seconds=20), description="Work that nobody has begun after this is handed to the workers again."
     )
     max_attempts: int = Field(5, ge=1, le=50, description="Attempts of one step before the turn fails.")
     max_crashes: int = Field(5, ge=1, le=50, description="Deaths of its process before a step is a dead letter.")
     max_send_attempts: int = Field(10, ge=1, le=100, description="Attempts to send a part (about two minutes).")
-    retry_base: Duration = Field(timedelta(seconds=0.5), description="First retry delay; doubles each time.")
-    retry_max: Duration = Field(timedelta(seconds=30), description="Longest retry delay.")
+    retry_base: PositiveDuration = Field(timedelta(seconds=0.5), description="First retry delay; doubles each time.")
+    retry_max: PositiveDuration = Field(timedelta(seconds=30), description="Longest retry delay.")
     longest_retry_after: Duration = Field(
         timedelta(seconds=60), description="A provider that asks for a longer wait fails the step at once."
     )
-    sweep_period: Duration = Field(timedelta(seconds=5), description="How often lost work is looked for.")
+    sweep_period: PositiveDuration = Field(timedelta(seconds=5), description="How often lost work is looked for.")
 
 
 class AnswerSettings(Group):
@@ -65,7 +67,7 @@ class LlmSettings(Group):
     routes: dict[Literal["text", "image", "voice", "video"], list[str]] = Field(
         default_factory=dict, description="LiteLLM model names in order of preference, by modality."
     )
-    timeout: Duration = Field(timedelta(seconds=45), description="Deadline of one call.")
+    timeout: PositiveDuration = Field(timedelta(seconds=45), description="Deadline of one call.")
 
 
 class KnowledgeSettings(Group):
@@ -156,7 +158,7 @@ FIXED_ENVIRONMENT: dict[str, str] = {
     "UMNICO_USER_ID": "channels.umnico.default.user_id",
 }
 #: Names with the prefix that are no settings: where the file is, and what `ragline up` hands its children.
-RESERVED_ENVIRONMENT = {"RAGLINE_CONFIG", "RAGLINE_STACK", "RAGLINE_COMPONENT", "RAGLINE_COMPONENTS"}
+RESERVED_ENVIRONMENT = {"RAGLINE_CONFIG", "RAGLINE_STACK", "RAGLINE_COMPONENT", "RAGLINE_REDIS_PASSWORD"}
 
 
 def _nearest(name: str, known: Any) -> str:
@@ -182,7 +184,10 @@ def _environment_tree(environ: Mapping[str, str]) -> dict[str, Any]:
         if name in FIXED_ENVIRONMENT:
             _put(tree, FIXED_ENVIRONMENT[name], value)
         elif name.startswith("RAGLINE__"):
-            parsed = yaml.safe_load(value) if value[:1] in "[{" else value
+            try:
+                parsed = yaml.safe_load(value) if value[:1] in "[{" else value
+            except yaml.YAMLError:
+                raise ConfigurationError(f"{name}: is neither a list such as [a, b] nor a plain value") from None
             _put(tree, name.removeprefix("RAGLINE__").lower().replace("__", "."), parsed)
         elif name.startswith("RAGLINE_") and name not in RESERVED_ENVIRONMENT:
             raise ConfigurationError(f"unknown environment variable {_nearest(name, FIXED_ENVIRONMENT)}")
@@ -247,6 +252,8 @@ def _read_accounts(tree: object, source: str) -> dict[str, dict[str, Account]]:
         if not isinstance(accounts, dict):
             raise ConfigurationError(f"{source}: channels.{channel}: must hold accounts by name, or off")
         for name, values in accounts.items():
+            if not isinstance(values, dict | None):
+                raise ConfigurationError(f"{source}: channels.{channel}.{name}: must hold settings by name")
             if spec.credential and spec.credential not in (values or {}) and name == "default":
                 continue  # its other names may stay in the environment while the channel is not in use
             try:
@@ -258,15 +265,21 @@ def _read_accounts(tree: object, source: str) -> dict[str, dict[str, Account]]:
     return found
 
 
+def config_file(environ: Mapping[str, str] | None = None) -> Path | None:
+    """``$RAGLINE_CONFIG``, else ``ragline.yaml`` of the working folder; None where there is neither."""
+    named = (os.environ if environ is None else environ).get("RAGLINE_CONFIG")
+    if named:
+        return Path(named)
+    return Path("ragline.yaml") if Path("ragline.yaml").exists() else None
+
+
 def load_settings(environ: Mapping[str, str] | None = None, config: Path | None = None) -> Settings:
     """Settings from ``config`` (default ``$RAGLINE_CONFIG``, else ``ragline.yaml`` if present) and the environment.
 
     Raises :class:`ConfigurationError` with one line that says which key is wrong and what is expected.
     """
     environ = os.environ if environ is None else environ
-    path = config or (Path(environ["RAGLINE_CONFIG"]) if environ.get("RAGLINE_CONFIG") else None)
-    if path is None and Path("ragline.yaml").exists():
-        path = Path("ragline.yaml")
+    path = config or config_file(environ)
     tree = _read_yaml(path) if path else {}
     tree = _merge(tree, _environment_tree(environ))
     source = str(path) if path else "environment"
@@ -278,7 +291,12 @@ def load_settings(environ: Mapping[str, str] | None = None, config: Path | None 
 
 
 def load_dotenv_once() -> None:
-    """Put ``.env`` of the working folder into the environment; what is set there already wins."""
+    """Put ``.env`` of the working folder into the environment; what is set there already wins.
+
+    A part of a running stack has its whole environment from the stack.
+    """
+    if "RAGLINE_STACK" in os.environ:
+        return
     for name, value in dotenv_values(".env").items():
         if value is not None:
             os.environ.setdefault(name, value)

@@ -13,13 +13,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
 import storage.models  # noqa: F401  (declares the tables)
 from ragline.errors import RaglineError
-from storage.session import DatabaseUnavailable, make_engine
+from storage.session import DatabaseUnavailable, make_engine, parse_url
 
 #: Key of the PostgreSQL advisory lock held while migrating.
 _LOCK = 7_261_903
@@ -70,7 +70,7 @@ def _config(connection: Connection | None) -> Config:
 
 @contextmanager
 def _exclusive(url: str) -> Iterator[Connection]:
-    parsed = make_url(url)
+    parsed = parse_url(url)
     engine = make_engine(url, pool_size=1)
     try:
         if parsed.get_backend_name() == "sqlite":

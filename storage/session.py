@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, event
-from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
 
-from ragline.errors import TransientError
+from ragline.errors import ConfigurationError, TransientError
 from ragline.settings import get_settings
 
 
@@ -28,9 +28,24 @@ class DatabaseUnavailable(TransientError):
     """The database does not answer; what was asked was not done."""
 
 
+def parse_url(url: str) -> URL:
+    """A database's address. Raises :class:`ConfigurationError`, which does not repeat it: it may hold a password."""
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigurationError(
+            "DATABASE_URL is no address of a database; it looks like postgresql://user:password@host/name "
+            "or sqlite:////folder/file.sqlite3"
+        )
+    return parsed
+
+
 def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engine:
     """An engine for ``url``. ``durable`` makes SQLite wait for the disk on each commit."""
-    parsed = make_url(url)
+    parsed = parse_url(url)
     # hide_parameters: an error's text is logged, and parameters hold what customers wrote
     options: dict[str, Any] = {
         "pool_size": pool_size,

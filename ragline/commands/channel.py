@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ingress.channels.telegram.bot_api import BotApi, BotApiError
 from ingress.channels.telegram.normalise import ALLOWED_UPDATES
 from ragline.channels import Account, TelegramAccount, UmnicoAccount
-from ragline.errors import ConfigurationError, RaglineError
+from ragline.commands.output import AsJson, plain_errors, print_json, print_table
+from ragline.errors import ConfigurationError
 from ragline.logs import mask
 from ragline.settings import Settings, get_settings
 
@@ -34,38 +32,33 @@ class WithWebhooks(StrEnum):
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def list_(as_json: AsJson = False) -> None:
     """The accounts of all channels, how they receive, and the state of their webhooks. Never shows a secret."""
-    settings = get_settings()
-    rows = [
-        _row(channel, name, account)
-        for channel, accounts in sorted(settings.channels.items())
-        for name, account in sorted(accounts.items())
-    ]
+    with plain_errors():
+        rows = [
+            _row(channel, name, account)
+            for channel, accounts in sorted(get_settings().channels.items())
+            for name, account in sorted(accounts.items())
+        ]
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        print_json(rows)
         return
-    table = Table("channel", "account", "mode", "webhook")
-    for row in rows:
-        table.add_row(row["channel"], row["account"], row["mode"], _shown(row["webhook"]))
-    Console().print(table)
+    cells = ((row["channel"], row["account"], row["mode"], _shown(row["webhook"])) for row in rows)
+    print_table(("channel", "account", "mode", "webhook"), cells, empty="No channel has an account.")
 
 
 @app.command("set-webhook")
 def set_webhook(
     channel: Annotated[WithWebhooks | None, typer.Argument(help="Default: both.")] = None,
     account: Annotated[str | None, typer.Option(help="Default: every account of the channel.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell the channel where to send messages: RAGLINE_PUBLIC_URL and the account's own path."""
-    settings = get_settings()
-    try:
+    with plain_errors():
+        settings = get_settings()
         done = [_register(settings, name, key) for name, key in _chosen(settings, channel, account)]
-    except RaglineError as error:
-        typer.echo(f"Error: {mask(str(error))}", err=True)
-        raise typer.Exit(1) from None
     if as_json:
-        typer.echo(json.dumps(done, ensure_ascii=False, indent=2))
+        print_json(done)
         return
     for row in done:
         typer.echo(f"{row['channel']}.{row['account']}: {row['url']} ({row['done']})")

@@ -16,26 +16,42 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="The database
 
 
 def _url() -> str:
+    """The database of the stack that runs on the folder, else that of the settings."""
     settings = get_settings()
-    if not settings.database_url:
-        folder.prepare(settings.data)
-    return settings.database
+    if settings.database_url:
+        return settings.database
+    running = folder.find_running(folder.prepare(settings.data))
+    return running.database_url if running else settings.database
+
+
+def _tell(as_json: bool, text: str, **found: object) -> None:
+    if as_json:
+        print_json(found)
+    else:
+        console.print(text)
 
 
 @app.command()
-def upgrade(revision: Annotated[str, typer.Argument(help="A revision, or head.")] = "head") -> None:
+def upgrade(
+    revision: Annotated[str, typer.Argument(help="A revision, or head.")] = "head", as_json: AsJson = False
+) -> None:
     """Bring the schema to a revision."""
     with plain_errors():
         migrate.upgrade(_url(), revision)
-        console.print(f"The schema is at {migrate.current(_url())}.")
+        found = migrate.current(_url())
+    _tell(as_json, f"The schema is at {found}.", current=found)
 
 
 @app.command()
-def downgrade(revision: Annotated[str, typer.Argument(help="A revision, or base.")]) -> None:
+def downgrade(revision: Annotated[str, typer.Argument(help="A revision, or base.")], as_json: AsJson = False) -> None:
     """Take the schema back to a revision. What later tables held is lost."""
     with plain_errors():
+        data = folder.prepare(get_settings().data)
+        if folder.find_running(data):
+            raise RaglineError(f"a stack runs on {data}; stop it first")
         migrate.downgrade(_url(), revision)
-        console.print(f"The schema is at {migrate.current(_url()) or 'base'}.")
+        found = migrate.current(_url())
+    _tell(as_json, f"The schema is at {found or 'base'}.", current=found)
 
 
 @app.command()
@@ -43,17 +59,14 @@ def current(as_json: AsJson = False) -> None:
     """The schema's revision, and the one this version needs."""
     with plain_errors():
         found, needed = migrate.current(_url()), migrate.revision_of("head")
-    if as_json:
-        print_json({"current": found, "head": needed})
-    else:
-        console.print(f"The schema is at {found or 'base'}; this version needs {needed}.")
+    _tell(as_json, f"The schema is at {found or 'base'}; this version needs {needed}.", current=found, head=needed)
 
 
 @app.command()
-def check() -> None:
+def check(as_json: AsJson = False) -> None:
     """Fail when the models and the schema differ."""
     with plain_errors():
         found = migrate.differences(_url())
         if found:
             raise RaglineError(f"the schema differs from the models in {len(found)} places, first {found[0]}")
-        console.print("The schema agrees with the models.")
+    _tell(as_json, "The schema agrees with the models.", differences=0)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ragline.errors import ConfigurationError, RaglineError
+from ragline.logs import mask
 
 #: People read standard output; progress and errors go to standard error.
 console = Console(soft_wrap=True)
@@ -41,5 +42,5 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except RaglineError as error:
-        errors.print(f"ragline: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        errors.print(f"ragline: {mask(str(error))}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, ConfigurationError) else 1) from None

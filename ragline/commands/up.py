@@ -17,14 +17,14 @@ from pipeline.llm import text_route
 from ragline.channels import channel_specs
 from ragline.commands.output import console, plain_errors
 from ragline.logs import get_logger
-from ragline.settings import Settings, get_settings, load_settings
+from ragline.settings import Settings, config_file, get_settings, load_settings
 from ragline.stack import folder
 from ragline.stack.parts import Part, application_parts, chroma_part, redis_part
 from ragline.stack.ports import claim, free_port, is_free
 from ragline.stack.supervision import Supervision
 from storage import index, knowledge
 from storage.migrate import upgrade
-from storage.session import Database, make_engine
+from storage.session import Database, make_engine, parse_url
 
 app = typer.Typer(add_completion=False)
 log = get_logger(__name__)
@@ -56,7 +56,7 @@ class _Plan:
     data: Path
     parts: list[Part]
     replaced: list[str]
-    demo: bool
+    indexing: bool
 
 
 def _run(settings: Settings, data: Path, began: float) -> None:
@@ -100,8 +100,7 @@ def _plan(settings: Settings, data: Path) -> _Plan:
         "MALLOC_ARENA_MAX": "2",
         **{name: secrets[name] for name in ("RAGLINE_API_KEY", "RAGLINE_ADMIN_PASSWORD", "RAGLINE_FLOWER_PASSWORD")},
     }
-    if os.environ.get("RAGLINE_CONFIG"):
-        environment["RAGLINE_CONFIG"] = str(Path(os.environ["RAGLINE_CONFIG"]).resolve())
+    environment |= _absolute(settings)
     if not settings.redis_url:
         redis_port, password = free_port(), secrets["RAGLINE_REDIS_PASSWORD"]
         environment["REDIS_URL"] = f"redis://:{password}@127.0.0.1:{redis_port}/0"
@@ -114,17 +113,33 @@ def _plan(settings: Settings, data: Path) -> _Plan:
     get_settings.cache_clear()
     resolved = load_settings()
     upgrade(resolved.database)
-    demo = resolved.knowledge.demo and _is_empty(resolved)
-    parts += application_parts(resolved, data, demo=demo)
+    indexing = _to_index(resolved)
+    parts += application_parts(resolved, data, indexing=indexing)
     names = {"REDIS_URL": settings.redis_url, "CHROMA_URL": settings.chroma_url, "DATABASE_URL": settings.database_url}
-    return _Plan(resolved, data, parts, [name for name, value in names.items() if value], demo)
+    return _Plan(resolved, data, parts, [name for name, value in names.items() if value], indexing)
 
 
-def _is_empty(settings: Settings) -> bool:
+def _absolute(settings: Settings) -> dict[str, str]:
+    """What names a file, for parts that work in another folder."""
+    found = {"RAGLINE_CONFIG": str(config.resolve()) if (config := config_file()) else os.devnull}
+    if settings.database_url:
+        url = parse_url(settings.database)
+        if url.get_backend_name() == "sqlite" and url.database:
+            url = url.set(database=str(Path(url.database).resolve()))
+        found["DATABASE_URL"] = url.render_as_string(hide_password=False)
+    if Path(settings.knowledge.embedder).exists():
+        found["RAGLINE__KNOWLEDGE__EMBEDDER"] = str(Path(settings.knowledge.embedder).resolve())
+    return found
+
+
+def _to_index(settings: Settings) -> bool:
+    """Whether the demo base is to be loaded, or an earlier start was ended before it had indexed everything."""
     database = Database(make_engine(settings.database))
     try:
         with database.read() as session:
-            return knowledge.count_items(session) == 0
+            if knowledge.count_items(session) == 0:
+                return settings.knowledge.demo
+            return index.pending(session) > 0
     finally:
         database.close()
 
@@ -134,7 +149,9 @@ def _announce(plan: _Plan, began: float) -> None:
     settings = plan.settings
     home = f"http://{_reachable(settings.host)}:{settings.port}"
     flower = f"http://127.0.0.1:{settings.flower_port}"
-    probes: list[tuple[str, Callable[[], bool]]] = [("demo base", lambda: _demo_loaded(plan))] if plan.demo else []
+    probes: list[tuple[str, Callable[[], bool]]] = []
+    if plan.indexing:
+        probes.append(("the knowledge base", lambda: _indexed(plan)))
     probes += [("parts", lambda: _answers(f"{home}/readyz")), ("flower", lambda: _answers(f"{flower}/healthcheck"))]
     complained = time.monotonic() + 60
     for name, ready in probes:
@@ -154,7 +171,7 @@ def _announce(plan: _Plan, began: float) -> None:
     _print_table(plan, home, flower, time.monotonic() - began)
 
 
-def _demo_loaded(plan: _Plan) -> bool:
+def _indexed(plan: _Plan) -> bool:
     database = Database(make_engine(plan.settings.database))
     try:
         with database.read() as session:

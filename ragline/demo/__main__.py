@@ -1,4 +1,4 @@
-"""Load the demo base into an empty knowledge base: ``python -m ragline.demo``."""
+"""Bring the index up to date, with the demo base where the knowledge base is empty: ``python -m ragline.demo``."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def main() -> None:
                 raise
             time.sleep(0.2)
     with database.read() as session:
-        empty = knowledge.count_items(session) == 0
-    if empty:
+        wanted = settings.knowledge.demo and knowledge.count_items(session) == 0
+    if wanted:
         with as_file(files("ragline.demo").joinpath("demo.jsonl")) as path:
             knowledge.put_items(database, read_file(path).items, source="demo")
     done = index.sync(database, store, settings.knowledge.store, embedder, settings.knowledge.embedder)
-    log.info("demo_base_loaded", texts=done)
+    log.info("knowledge_indexed", texts=done, demo=wanted)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class StackFile:
 def prepare(data: Path) -> Path:
     """The folder, made when missing, as an absolute path. Raises :class:`FolderUnusable`."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds what customers wrote
         probe = data / f".write-{os.getpid()}"
         probe.touch()
         probe.unlink()
@@ -107,7 +107,19 @@ def find_running(data: Path) -> StackFile | None:
         found = StackFile(**json.loads((data / "stack.json").read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return found if psutil.pid_exists(found.pid) else None
+    return found if _owned(data) else None
+
+
+def _owned(data: Path) -> bool:
+    """Whether somebody holds the lock: a file may be left over, and its pid be another's by now."""
+    try:
+        with (data / "stack.lock").open("r") as lock:
+            flock(lock, LOCK_EX | LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def end_orphans(data: Path) -> int:

@@ -77,8 +77,8 @@ def chroma_part(data: Path, port: int) -> Part:
     return Part("chroma", command, tier=1, environment={"RUST_LOG": "warn", "NO_COLOR": "1"})
 
 
-def application_parts(settings: Settings, data: Path, *, demo: bool) -> list[Part]:
-    """The ingress, one worker a queue, beat and Flower; and the demo base where it is to be loaded."""
+def application_parts(settings: Settings, data: Path, *, indexing: bool) -> list[Part]:
+    """The ingress, one worker a queue, beat and Flower; and what fills the index where it is to be filled."""
     python = (sys.executable, "-m")
     threads = settings.workers
     celery = (*python, "celery", "--quiet", "-A", "workers.app")
@@ -106,8 +106,8 @@ def application_parts(settings: Settings, data: Path, *, demo: bool) -> list[Par
         Part("beat", (*celery, "beat", "-s", str(data / "run" / "beat"), "--pidfile=", "-l", "WARNING"), tier=3),
         Part("flower", (*celery, "flower", "--loglevel=WARNING"), tier=3, grace=5, environment=_flower(settings)),
     ]  # fmt: skip
-    if demo:
-        parts.append(Part("demo", (*python, "ragline.demo"), tier=3, once=True))
+    if indexing:
+        parts.append(Part("indexing", (*python, "ragline.demo"), tier=3, once=True))
     return parts
 
 

@@ -18,6 +18,7 @@ from supervisor.options import ServerOptions
 from supervisor.states import ProcessStates, SupervisorStates
 from supervisor.supervisord import Supervisor
 
+from ragline.stack.folder import write_private
 from ragline.stack.parts import Part
 
 #: The longest pause before a part is started again, in seconds.
@@ -46,8 +47,7 @@ class Supervision:
         logs = self._data / "logs"
         logs.mkdir(exist_ok=True)
         config = run / "supervisor.conf"
-        config.write_text(self._config(logs), encoding="utf-8")
-        config.chmod(0o600)
+        write_private(config, self._config(logs))
         options = ServerOptions()
         options.realize(["-c", str(config)], doc="")
         options.logger = _Silent()

@@ -126,7 +126,7 @@ class Stack:
 
 
 @contextmanager
-def running(data: Path, **environment: str) -> Iterator[Stack]:
+def running(data: Path, *, cwd: Path = ROOT, **environment: str) -> Iterator[Stack]:
     """``ragline up`` on free ports, ready; stopped at the end."""
     data.mkdir(parents=True, exist_ok=True)
     log = data.parent / f"{data.name}.log"
@@ -135,7 +135,7 @@ def running(data: Path, **environment: str) -> Iterator[Stack]:
     with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "ragline.cli", "up", "--data", str(data)],
-            cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            cwd=cwd, env=env, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     stack = Stack(process, data, env, log, 0.0)
     try:

@@ -8,9 +8,17 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+from sqlalchemy import ColumnElement, func
+from sqlmodel import col, select
 
+from storage import knowledge
+from storage.knowledge_files import ItemRow
+from storage.migrate import upgrade
+from storage.models import KnowledgePhrase
+from storage.session import Database, make_engine
 from tests.acceptance.stack import ROOT, Stack, clean_environment, running
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
@@ -64,6 +72,33 @@ def test_two_side_by_side_and_a_killed_one_comes_back(tmp_path: Path) -> None:
                     assert time.monotonic() < deadline
                     time.sleep(0.2)
             assert answer(back) == "answered"
+
+
+def test_the_files_of_the_working_folder_reach_every_part(tmp_path: Path) -> None:
+    """A start from elsewhere, with a ragline.yaml, a relative database and a key in .env; and one cut short before."""
+    (tmp_path / "ragline.yaml").write_text(
+        "database_url: sqlite:///shop.sqlite3\n"
+        "knowledge: {demo: off}\n"
+        "channels: {widget: {default: {title: {en: Shop talk}}}}\n"
+    )
+    (tmp_path / ".env").write_text("RAGLINE_API_KEY=from-the-env-file\n")
+    key = {"Authorization": "Bearer from-the-env-file"}
+    database = Database(make_engine(f"sqlite:///{tmp_path}/shop.sqlite3"))
+    upgrade(f"sqlite:///{tmp_path}/shop.sqlite3")
+    knowledge.put_items(database, [ItemRow("late", "Nobody indexed me.", ["Was I indexed?"])], source="test")
+    database.close()
+    with running(tmp_path / "data", cwd=tmp_path, RAGLINE_CONFIG="", PYTHONPATH=str(ROOT)) as stack:
+        with httpx.Client(base_url=stack.url, headers=key, trust_env=False, timeout=30) as api:
+            found = api.post("/api/v1/messages?wait=20", json={"conversation": "c", "text": "Was I indexed?"}).json()
+            assert found["answer"]["text"] == "Nobody indexed me."
+            title = api.post("/widget/default/session", json={"locale": "en"}).json()["title"]
+        assert title == "Shop talk"
+        with stack.sql() as session:
+            assert session.exec(select(func.count()).select_from(KnowledgePhrase).where(_indexed())).one() == 1
+
+
+def _indexed() -> ColumnElement[bool]:
+    return col(KnowledgePhrase.index_id).is_not(None)
 
 
 def test_wrong_use_gets_one_clear_line(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_what_is_missing_is_named(
     telegram: FakeTelegram, command: Command, environ: dict[str, str], arguments: list[str], says: str
 ) -> None:
     result = command("set-webhook", *arguments, **environ)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert says in result.stderr
     assert set_calls(telegram) == []
 
@@ -131,3 +131,10 @@ def test_list_works_while_telegram_does_not(telegram: FakeTelegram, command: Com
     assert result.exit_code == 0
     (row,) = (row for row in json.loads(result.stdout) if row["channel"] == "telegram")
     assert "does not answer" in row["webhook"]["error"]
+
+
+def test_broken_settings_are_one_line(command: Command) -> None:
+    for arguments in (["list"], ["set-webhook"]):
+        result = command(*arguments, RAGLINE__TURN__LEASE="soon")
+        assert result.exit_code == 2
+        assert result.stderr.count("\n") == 1

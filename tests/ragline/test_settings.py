@@ -46,6 +46,10 @@ def test_the_api_waits_for_no_more_messages() -> None:
         ({"RAGLINE_QIET_WINDOW": "0"}, "did you mean 'RAGLINE_QUIET_WINDOW'"),
         ({"RAGLINE__CHANNELS__TELEGRM__A__TOKEN": "x"}, "'telegrm'; did you mean 'telegram'"),
         ({"RAGLINE__CHANNELS__TELEGRAM__A__TOKN": "x"}, "'tokn'; did you mean 'token'"),
+        ({"RAGLINE__ANSWER__MODES": "[direct"}, "RAGLINE__ANSWER__MODES: is neither a list"),
+        ({"RAGLINE__TURN__QUIET_WINDOW": "inf"}, "turn.quiet_window: must be a number of seconds, 365 days"),
+        ({"RAGLINE__TURN__QUIET_WINDOW": "-1"}, "turn.quiet_window: must not be negative"),
+        ({"RAGLINE__TURN__LEASE": "0"}, "turn.lease: must be 0.01 seconds or more"),
         ({"PORT": "abc"}, "port: Input should be a valid integer"),
         ({"UMNICO_API_TOKEN": "x", "UMNICO_USER_ID": "1", "UMNICO_WEBHOOK_SECRET": "short"}, "at least 128 bits"),
         ({"UMNICO_API_TOKEN": "x"}, r"channels\.umnico\.default\.user_id is missing; set it, or UMNICO_USER_ID"),
@@ -65,6 +69,8 @@ def test_a_wrong_setting_is_named_on_one_line(environment: dict[str, str], says:
         (b"\xff\xfe", "is not UTF-8"),
         (b"channels: 3\n", "must hold accounts"),
         (b"channels: {telegram: 3}\n", r"channels\.telegram: must hold accounts"),
+        (b"channels: {telegram: {default: 5}}\n", r"channels\.telegram\.default: must hold settings"),
+        (b"channels: {telegram: {default: abc}}\n", r"channels\.telegram\.default: must hold settings"),
     ],
 )
 def test_a_broken_file_is_named_on_one_line(tmp_path: Path, content: bytes, says: str) -> None:
@@ -73,3 +79,7 @@ def test_a_broken_file_is_named_on_one_line(tmp_path: Path, content: bytes, says
     with pytest.raises(ConfigurationError, match=says) as raised:
         load_settings({}, path)
     assert "\n" not in str(raised.value)
+
+
+def test_a_generated_secret_may_be_in_the_environment() -> None:
+    load_settings({"RAGLINE_REDIS_PASSWORD": "x"})

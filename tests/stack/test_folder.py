@@ -34,13 +34,16 @@ def test_a_stack_is_found_while_it_lives(tmp_path: Path) -> None:
     assert folder.find_running(tmp_path) is None
     stack = StackFile(os.getpid(), 1, "r", "d", "c", 2)
     folder.publish(tmp_path, stack)
-    assert folder.find_running(tmp_path) == stack
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    folder.publish(tmp_path, StackFile(gone.pid, 1, "r", "d", "c", 2))
-    assert folder.find_running(tmp_path) is None
-    (tmp_path / "stack.json").write_text("{broken")
-    assert folder.find_running(tmp_path) is None
+    with folder.locked(tmp_path):
+        assert folder.find_running(tmp_path) == stack
+        (tmp_path / "stack.json").write_text("{broken")
+        assert folder.find_running(tmp_path) is None
+    folder.publish(tmp_path, stack)
+    assert folder.find_running(tmp_path) is None, "a file that was left over, though its process number lives"
+
+
+def test_the_folder_is_the_owners_alone(tmp_path: Path) -> None:
+    assert folder.prepare(tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
 
 def test_orphans_of_this_folder_are_ended_and_no_others(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ stubborn = "import signal,time\\nsignal.signal(15, signal.SIG_IGN)\\nprint('deaf
 parts = [
     Part("server", script("server.py", loop), tier=1),
     Part("worker", script("worker.py", loop), tier=2),
-    Part("broken", (python, "-c", "print('no luck'); raise SystemExit(3)"), tier=2),
+    Part("broken", ("/bin/sh", "-c", "echo no luck; exit 3"), tier=2),
     Part("once", (python, "-c", "print('did it')"), tier=3, once=True),
     Part("stubborn", script("stubborn.py", stubborn), tier=2, grace=1),
 ]
