@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from ragline.settings import Settings
 from storage.health import check
+from storage.load import Level, load_level
 from storage.session import Database, DatabaseUnavailable
 
 QUEUES = ("cpu", "io", "control", "jobs")
@@ -74,6 +75,8 @@ class Health:
             else None
         )
         self._http = httpx.AsyncClient(timeout=DEADLINE, trust_env=False)
+        #: Messages and turns that wait (counted up to the last step of degradation), and the step they ask for.
+        self.load: tuple[int, Level] = (0, "normal")
         self._probes = {
             "database": _Probe(self._ask_database),
             "redis": _Probe(self._ask_redis),
@@ -95,7 +98,12 @@ class Health:
             await self.redis.aclose()
 
     async def _ask_database(self) -> None:
-        await asyncio.to_thread(check, self._database)
+        def ask() -> tuple[int, Level]:
+            check(self._database)
+            with self._database.read() as session:
+                return load_level(session, self._settings.load)
+
+        self.load = await asyncio.to_thread(ask)
 
     async def _ask_redis(self) -> None:
         if self.redis is None:
@@ -148,6 +156,7 @@ def routes(health: Health) -> APIRouter:
         report: dict[str, Any] = {
             "ready": not down,
             "accepting": parts["database"].up,
+            "load": health.load[1],
             "down": down,
             "parts": {
                 name: {"up": True, "ms": part.ms} if part.up else {"up": False, "reason": part.reason}

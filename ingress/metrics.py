@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import get_args
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -17,6 +18,7 @@ from pipeline.envelope import Envelope
 from ragline.logs import get_logger
 from storage.health import Counts, counts
 from storage.inbox import Acceptance
+from storage.load import Level
 from storage.session import Database, DatabaseUnavailable
 
 #: Seconds for which the counts of SQL are not taken again, and for which a scrape waits for them.
@@ -58,6 +60,8 @@ class Metrics:
         self._up = gauge("part_up", "1 when the part answers.", "part")
         self._ready = gauge("worker_ready", "1 when a worker consumes the queue.", "queue")
         self._queue = gauge("queue_length", "Tasks that wait in the broker.", "queue")
+        self._load = gauge("load_level", "0 normal, 1 short_history, 2 direct_only.")
+        self._backlog = gauge("backlog", "Messages and turns that wait, counted up to the last load level.")
         self._waiting = gauge("messages_waiting", "Messages no turn has taken up.")
         self._active = gauge("turns_active", "Turns at work.")
         self._turns = gauge("turns", "Turns by status.", "status")
@@ -84,6 +88,9 @@ class Metrics:
                 self._ready.labels(queue).set(part.up)
             else:
                 self._up.labels(name).set(part.up)
+        backlog, level = self._health.load
+        self._backlog.set(backlog)
+        self._load.set(get_args(Level).index(level))
         return generate_latest(self.registry)
 
     async def close(self) -> None:

@@ -85,6 +85,17 @@ class WorkerSettings(Group):
     jobs_threads: int = Field(1, ge=1, description="Threads of the jobs queue's worker.")
 
 
+class LoadSettings(Group):
+    short_history: int = Field(200, ge=1, description="Backlog from which models are shown no earlier conversation.")
+    direct_only: int = Field(1000, ge=1, description="Backlog from which no model is asked.")
+
+
+class LimitSettings(Group):
+    per_sender: int = Field(60, ge=1, description="Turns of one conversation in the window.")
+    per_account: int = Field(6000, ge=1, description="Turns of one account in the window.")
+    window: PositiveDuration = Field(timedelta(seconds=60), description="The window both are counted in.")
+
+
 class LogSettings(Group):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level written.")
     format: Literal["console", "json"] = Field("console", description="json in production.")
@@ -108,6 +119,8 @@ class Settings(Group):
     answer: AnswerSettings = Field(default_factory=lambda: AnswerSettings())
     llm: LlmSettings = Field(default_factory=lambda: LlmSettings())
     knowledge: KnowledgeSettings = Field(default_factory=lambda: KnowledgeSettings())
+    load: LoadSettings = Field(default_factory=lambda: LoadSettings())
+    limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
     workers: WorkerSettings = Field(default_factory=lambda: WorkerSettings())
     log: LogSettings = Field(default_factory=lambda: LogSettings())
     analytics: dict[str, Switch] = Field(default_factory=dict, description="Analytics modules, on or off.")

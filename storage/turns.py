@@ -19,6 +19,7 @@ from sqlmodel import Session, col, select
 from pipeline.envelope import Envelope
 from ragline.errors import RaglineError, safe_text
 from ragline.ids import new_id
+from storage.load import LIMITED
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
 from storage.states import move
 
@@ -236,7 +237,7 @@ def finish(
     session.add(_run(held, ledger, "ok", result=done.result))
     if done.flag:
         raise_flag(session, held, done.flag, done.question, now)
-    rows = [_row(held, "answer", part, body, now) for part, body in enumerate(done.parts)]
+    rows = [_row(held.turn, "answer", part, body, now) for part, body in enumerate(done.parts)]
     session.add_all(rows)
     return [row.id for row in rows]
 
@@ -277,9 +278,18 @@ def fail(
     told = session.exec(select(Outbox.id).where(Outbox.turn_id == held.turn.id, Outbox.kind == "notice")).first()
     if told is not None or held.conversation.mode == "human":
         return []
-    rows = [_row(held, "notice", part, body, now) for part, body in enumerate(notice)]
+    rows = [_row(held.turn, "notice", part, body, now) for part, body in enumerate(notice)]
     session.add_all(rows)
     return [row.id for row in rows]
+
+
+def limit(session: Session, turn: Turn, *, why: str, now: datetime, notice: Sequence[dict[str, Any]]) -> None:
+    """Close a turn that has just been opened, unanswered; its messages stay with it and a replay answers them."""
+    closed = {"closed_at": now, "error": why, "error_class": LIMITED}
+    move(session, Turn, turn.id, "processing", "failed", **closed)
+    session.add_all(_row(turn, "notice", part, body, now) for part, body in enumerate(notice))
+    session.flush()
+    session.refresh(turn)
 
 
 def raise_flag(session: Session, held: Claim, cause: str, question: str, now: datetime) -> None:
@@ -409,12 +419,12 @@ def _release(session: Session, held: Claim, end: str, **values: Any) -> None:
         raise LeaseLost(f"step {held.step} of turn {held.turn.id} was taken over by another attempt")
 
 
-def _row(held: Claim, kind: str, part: int, body: dict[str, Any], now: datetime) -> Outbox:
+def _row(turn: Turn, kind: str, part: int, body: dict[str, Any], now: datetime) -> Outbox:
     return Outbox(
-        turn_id=held.turn.id,
-        conversation_id=held.conversation.id,
+        turn_id=turn.id,
+        conversation_id=turn.conversation_id,
         kind=kind,
-        round=held.turn.round,
+        round=turn.round,
         part=part,
         body=body,
         due_at=now,

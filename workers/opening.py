@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from celery import Celery, chain
+from sqlmodel import Session, select
 
+from pipeline.steps.classify import classify
+from pipeline.steps.deliver import notice
+from pipeline.turn import Turn as TurnView
+from pipeline.turn import TurnMessage
 from ragline.logs import get_logger
-from storage import outbox, turns
-from storage.models import Conversation, Turn
+from storage import load, outbox, turns
+from storage.models import Conversation, Message, Turn
 from storage.turns import STEPS, NotYet
+from workers.load import account_is_over
 from workers.runtime import Runtime
 
 log = get_logger(__name__)
@@ -44,6 +51,11 @@ def open_turns(runtime: Runtime, app: Celery, conversation_ids: Iterable[str]) -
     later: dict[str, datetime] = {}
     for conversation_id in conversation_ids:
         opened = _open(runtime, conversation_id)
+        while isinstance(opened, Turn) and opened.status != "processing":  # closed by the rate limit
+            log.warning("turn_limited", turn_id=opened.id, conversation_id=conversation_id)
+            send(app, runtime, opened.id)
+            runtime.announce(conversation_id)
+            opened = _open(runtime, conversation_id)
         if isinstance(opened, NotYet):
             later[conversation_id] = opened.due
         elif opened is not None:
@@ -62,7 +74,7 @@ def _open(runtime: Runtime, conversation_id: str) -> Turn | NotYet | None:
         conversation = session.get(Conversation, conversation_id)
         if conversation is None:
             return None
-        return turns.open_turn(
+        opened = turns.open_turn(
             session,
             conversation_id,
             now=runtime.clock(),
@@ -71,3 +83,24 @@ def _open(runtime: Runtime, conversation_id: str) -> Turn | NotYet | None:
             max_messages=settings.turn.max_messages,
             patience=settings.turn.patience,
         )
+        if isinstance(opened, Turn) and opened.round == 0 and opened.step:
+            _limit(runtime, session, conversation, opened)
+        return opened
+
+
+def _limit(runtime: Runtime, session: Session, conversation: Conversation, turn: Turn) -> None:
+    """Close the turn where its sender, or its account, is above the limit; the first one says so to the customer."""
+    limits, now = runtime.settings.limits, runtime.clock()
+    if load.answered_since(session, conversation.id, now - limits.window) > limits.per_sender:
+        why = f"more than {limits.per_sender} turns of one conversation in {limits.window.total_seconds():g} s"
+    elif account_is_over(runtime.redis, runtime.settings, conversation.channel, conversation.account):
+        why = f"more than {limits.per_account} turns of one account in {limits.window.total_seconds():g} s"
+    else:
+        return
+    told: list[dict[str, Any]] = []
+    if conversation.mode == "bot" and not load.last_was_limited(session, conversation.id, before=turn.id):
+        text = session.exec(select(Message.text).where(Message.turn_id == turn.id).limit(1)).first() or ""
+        words = TurnView(id=turn.id, messages=(TurnMessage(kind="text", text=text),), locale=conversation.locale)
+        sender = runtime.sender(conversation.channel, conversation.account)
+        told = notice(classify(words).language, sender=sender, name="limited")
+    turns.limit(session, turn, why=why, now=now, notice=told)

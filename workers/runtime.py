@@ -21,6 +21,7 @@ from ragline.logs import get_logger
 from ragline.settings import Settings, get_settings
 from storage.session import Database, get_database
 from workers.leases import LeaseKeeper
+from workers.load import Load
 
 #: The Redis channel on which the ways in listen for news of a conversation.
 NEWS = "ragline:news"
@@ -47,6 +48,10 @@ class Runtime:
     @cached_property
     def policy(self) -> Policy:
         return make_policy(self.settings)
+
+    @cached_property
+    def load(self) -> Load:
+        return Load(self.database, self.settings)
 
     @cached_property
     def model(self) -> LanguageModel | None:

@@ -22,6 +22,7 @@ from ragline.logs import get_logger
 from storage import turns
 from storage.session import DatabaseUnavailable
 from storage.turns import Claim, Done, LeaseLost, Ledger
+from workers.load import degraded
 from workers.runtime import Runtime
 
 log = get_logger(__name__)
@@ -178,7 +179,10 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
             return turns.history(session, held.conversation.id, before_seq=held.messages[0].seq)
 
     model = _ShowsWork(runtime, held, runtime.model) if runtime.model else None
-    answer = generate(classification, retrieval, policy=runtime.policy, model=model, history=history)
+    level = runtime.load.level() if model else "normal"
+    answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, history=history)
+    if level == "direct_only" and answer.flag == "no_answer":
+        answer = answer.model_copy(update={"flag": "overload"})
     done = Done(
         answer.model_dump(mode="json", exclude={"usage"}),
         mode=answer.mode,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.prompts import load
 from pipeline.senders.base import Sender
@@ -21,6 +21,6 @@ def deliver(answer: Answer, *, sender: Sender) -> list[dict[str, Any]]:
     return parts
 
 
-def notice(language: str, *, sender: Sender) -> list[dict[str, Any]]:
+def notice(language: str, *, sender: Sender, name: Literal["failed", "limited"] = "failed") -> list[dict[str, Any]]:
     """The honest line a customer gets when their message cannot be answered now."""
-    return sender.split(load("reply_failed").render(language=language))
+    return sender.split(load(f"reply_{name}").render(language=language))

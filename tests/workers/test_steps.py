@@ -86,8 +86,11 @@ class World:
         self.database = database
 
     def turn(self, text: str = "when does it come?") -> str:
+        return self.turn_in("c", text)
+
+    def turn_in(self, key: str, text: str = "when does it come?") -> str:
         envelope = Envelope(
-            id=new_id(), channel="api", account="default", conversation="c", external_id=new_id(),
+            id=new_id(), channel="api", account="default", conversation=key, external_id=new_id(),
             sender=Sender(id="u"), kind="text", text=text, received_at=self.now,
         )  # fmt: skip
         zero = timedelta()
