@@ -216,6 +216,7 @@ def test_everything_is_restarted_and_no_log_fills_the_disk() -> None:
 def test_a_password_that_is_missing_is_asked_for(name: str) -> None:
     with pytest.raises(Missing, match=name):
         interpolated(yaml.safe_load(TEXT), {**SECRETS, name: ""})
+    assert not re.search(rf"\$\{{{name}(?!:\?)", TEXT), "no password has a default that works"
     for message in re.findall(rf"\$\{{{name}:\?([^}}]*)\}}", TEXT):
         assert name in message, "the message says what to set"
 
