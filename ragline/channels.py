@@ -9,6 +9,7 @@ are :class:`ChannelSpec`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Literal
@@ -49,6 +50,9 @@ class UmnicoAccount(Account):
     )
     user_id: int = Field(description="Id of the employee in whose name the engine writes.")
     api_base: str = Field("https://api.umnico.com/v1.3", description="Umnico API.")
+    reconcile_every: Duration = Field(
+        timedelta(seconds=60), description="How often the inbox is read for what the webhook missed; 0: never."
+    )
 
     @field_validator("webhook_secret")
     @classmethod

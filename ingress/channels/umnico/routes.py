@@ -90,8 +90,8 @@ class Intake:
         """What the path must hold; None admits nobody."""
         return self._account.webhook_secret
 
-    async def take(self, event: object, raw: bytes) -> None:
-        """Accept what ``event`` means; one that cannot be read is kept in quarantine.
+    async def take(self, event: object, raw: bytes) -> bool:
+        """Accept what ``event`` means; one that cannot be read is kept in quarantine. Whether a message was stored.
 
         Raises :class:`~storage.session.DatabaseUnavailable` when it could not be stored.
         """
@@ -101,24 +101,26 @@ class Intake:
             )
         except Unreadable as error:
             await self.quarantine(raw, str(error))
-            return
+            return False
         except ValidationError as error:
             # The values are a customer's: only the names of the fields are told.
             fields = ", ".join(sorted({".".join(map(str, issue["loc"])) for issue in error.errors()}))
             await self.quarantine(raw, f"no envelope could be made of it: {fields}")
-            return
+            return False
         except Exception as error:
             # A mistake of ours must not get the hook switched off: the event is kept, to be replayed after the fix.
             log.exception("event_not_normalised", channel=CHANNEL, account=self.name)
             await self.quarantine(raw, f"reading it failed ({type(error).__name__})")
-            return
+            return False
         envelopes = [envelope for envelope in envelopes if not await self._is_echo(envelope, custom_id(event))]
         if not envelopes:
             log.debug("event_ignored", channel=CHANNEL, account=self.name, type=event_type(event))
-            return
-        for result in await self._inlet.acceptor.accept(envelopes):
+            return False
+        results = await self._inlet.acceptor.accept(envelopes)
+        for result in results:
             if result.outcome == "conflict":
                 await self.quarantine(raw, "another message is stored under the same messageId")
+        return any(result.outcome == "new" for result in results)
 
     async def quarantine(self, raw: bytes, reason: str) -> None:
         """Keep what nobody could read."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 from fastapi import FastAPI
@@ -30,6 +30,7 @@ PAYLOADS = Path(__file__).parent / "payloads"
 SECRET = "a_secret-of_32_characters_in_all"
 PATH = f"/umnico/default/{SECRET}/webhook"
 BOT, PERSON = 502, 501
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -50,6 +51,9 @@ class World:
 
     def post(self, path: str = PATH, **request: Any) -> httpx.Response:
         return self._runner.run(self._http.post(path, **request))
+
+    def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        return self._runner.run(work)
 
     def messages(self) -> list[Message]:
         with self.database.read() as session:
