@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench lock demo-telegram clean
+.PHONY: help install run test lint bench chaos lock demo-telegram clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ lint: $(STAMP) ## Check style, types, imports and the schema
 
 bench: $(STAMP) ## Measure knowledge import beside the bare encoder
 	$(BIN)/python -m bench.kb_import
+
+chaos: $(STAMP) ## Kill and break everything under load, on both databases, and show that the test has teeth
+	$(BIN)/python -m tests.chaos --database sqlite
+	$(BIN)/python -m tests.chaos --database postgresql
+	$(BIN)/pytest -m chaos tests/chaos
 
 lock: ## Renew requirements.lock from pyproject.toml
 	rm -rf .venv-lock

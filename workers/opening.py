@@ -102,5 +102,5 @@ def _limit(runtime: Runtime, session: Session, conversation: Conversation, turn:
         text = session.exec(select(Message.text).where(Message.turn_id == turn.id).limit(1)).first() or ""
         words = TurnView(id=turn.id, messages=(TurnMessage(kind="text", text=text),), locale=conversation.locale)
         sender = runtime.sender(conversation.channel, conversation.account)
-        told = notice(classify(words).language, sender=sender, name="limited")
+        told = notice(classify(words).language, sender=sender, address=conversation.address, name="limited")
     turns.limit(session, turn, why=why, now=now, notice=told)

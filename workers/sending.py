@@ -57,16 +57,19 @@ def _send(runtime: Runtime, sending: Sending) -> tuple[Closed | None, datetime |
     row, conversation = sending.row, sending.conversation
     try:
         sender = runtime.sender(conversation.channel, conversation.account)
-        external_id = sender.send(
-            Outgoing(
-                key=row.id,
-                conversation=conversation.key,
-                address=conversation.address,
-                body=row.body,
-                part=row.part,
-                reply_to=sending.reply_to,
-            )
+        outgoing = Outgoing(
+            key=row.id,
+            conversation=conversation.key,
+            address=conversation.address,
+            body=row.body,
+            part=row.part,
+            reply_to=sending.reply_to,
         )
+        if row.resent and sender.already_sent(outgoing):
+            log.info("part_was_there")
+            external_id = None
+        else:
+            external_id = sender.send(outgoing)
     except FloodWait as error:
         until = runtime.clock() + timedelta(seconds=error.retry_after or 1)
         with runtime.database.write() as session:

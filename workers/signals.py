@@ -24,12 +24,17 @@ def _logging(**_: Any) -> None:
 
 @signals.worker_init.connect
 def _warm_up(sender: Any = None, **_: Any) -> None:
-    """Load the embedding model before the first task; a worker of another queue never loads it."""
+    """Load what its tasks need before the first one comes: a row claimed for sending must not wait for an import."""
     _logging()  # Celery does so only later
-    if "cpu" in _queues(sender):
-        from workers.runtime import get_runtime
+    from workers.runtime import get_runtime
 
-        get_runtime().searcher.warm_up()
+    queues, runtime = _queues(sender), get_runtime()
+    if "cpu" in queues:
+        runtime.searcher.warm_up()
+    if "io" in queues:
+        for channel, accounts in runtime.settings.channels.items():
+            for account in accounts:
+                runtime.sender(channel, account).warm_up()
 
 
 @signals.worker_ready.connect

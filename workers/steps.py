@@ -117,7 +117,7 @@ def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> 
         log.exception("step_crashed")
     try:
         sender = runtime.sender(held.conversation.channel, held.conversation.account)
-        told = notice(_language(held), sender=sender)
+        told = notice(_language(held), sender=sender, address=held.conversation.address)
     except PermanentError:
         told = []  # an account nobody configured any more: there is no way to tell
     with runtime.database.write() as session:
@@ -197,7 +197,7 @@ def _deliver(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
     if held.conversation.mode == "human":
         return Done({"parts": 0}, suggested=True), None
     sender = runtime.sender(held.conversation.channel, held.conversation.account)
-    parts = deliver(answer, sender=sender)
+    parts = deliver(answer, sender=sender, address=held.conversation.address)
     return Done({"parts": len(parts)}, parts=parts), None
 
 

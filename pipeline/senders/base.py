@@ -36,8 +36,13 @@ class Sender(Protocol):
 
     def __init__(self, name: str, account: Any, settings: Settings) -> None: ...
 
-    def split(self, text: str) -> list[dict[str, Any]]:
-        """``text`` (Markdown) as the bodies of one or more messages within the channel's limits.
+    def warm_up(self) -> None:
+        """Load what the first send would load, before there is anything to send. Never raises."""
+        ...
+
+    def split(self, text: str, address: dict[str, Any]) -> list[dict[str, Any]]:
+        """``text`` (Markdown) as the bodies of one or more messages within the limits of the channel, and of whatever
+        messenger ``address`` leads to behind it.
 
         A body holds at least ``text``: what the customer will read, plain.
         """
@@ -48,6 +53,13 @@ class Sender(Protocol):
 
         Raises ``NotSent``, ``FloodWait``, ``AmbiguousSend`` (transient), ``Undeliverable`` or ``SendRefused``
         (permanent) of :mod:`pipeline.errors`, and nothing else.
+        """
+        ...
+
+    def already_sent(self, outgoing: Outgoing) -> bool | None:
+        """Whether the customer has this part, asked before an ambiguous send is repeated; None: nobody can tell.
+
+        Never raises.
         """
         ...
 
@@ -68,11 +80,17 @@ class PullSender:
     def __init__(self, name: str, account: Account, settings: Settings) -> None:
         self.name = name
 
-    def split(self, text: str) -> list[dict[str, Any]]:
+    def warm_up(self) -> None:
+        pass
+
+    def split(self, text: str, address: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"text": text}]
 
     def send(self, outgoing: Outgoing) -> str | None:
         return outgoing.key
+
+    def already_sent(self, outgoing: Outgoing) -> bool | None:
+        return None
 
     def working(self, address: dict[str, Any]) -> AbstractContextManager[None]:
         return nullcontext()

@@ -62,7 +62,12 @@ class TelegramSender:
         self._bot: TelegramBot | None = None
         self._making = threading.Lock()
 
-    def split(self, text: str) -> list[dict[str, Any]]:
+    def warm_up(self) -> None:
+        """aiogram takes seconds to import."""
+        with suppress(SendRefused):  # the first send will say so
+            self._connect()
+
+    def split(self, text: str, address: dict[str, Any]) -> list[dict[str, Any]]:
         """``{"text", "entities"}`` for each message of at most 4096 UTF-16 units."""
         return telegram_text.split(text)
 
@@ -84,6 +89,10 @@ class TelegramSender:
             log.error("telegram_send_broke", account=self.name, error=type(error).__name__)
             raise AmbiguousSend(f"the send broke off ({type(error).__name__})") from None
         return None if message_id is None else str(message_id)
+
+    def already_sent(self, outgoing: Outgoing) -> bool | None:
+        """A bot cannot read a chat's history."""
+        return None
 
     @contextmanager
     def working(self, address: dict[str, Any]) -> Iterator[None]:

@@ -51,13 +51,16 @@ class UmnicoSender:
         self._account = account
         self._api = UmnicoApi(account)
 
-    def split(self, text: str, address: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def warm_up(self) -> None:
+        """There is nothing to load."""
+
+    def split(self, text: str, address: dict[str, Any]) -> list[dict[str, Any]]:
         """``{"text"}`` for each message, Markdown as plain text.
 
         One account reaches messengers of every kind. Where ``address`` tells that it is none of Instagram's,
         a message may have 4096 characters; otherwise 1000, which every messenger takes.
         """
-        messenger = (address or {}).get("type")
+        messenger = address.get("type")
         known = isinstance(messenger, str) and messenger and not messenger.lower().startswith("instagram")
         return [{"text": part} for part in plain_text.split(text, LONG if known else SHORT)]
 

@@ -1,4 +1,4 @@
-"""A long run: ``python -m tests.chaos --database sqlite --messages 5000 --kills 100 --flushes 5 --seed 1``."""
+"""A long run: ``python -m tests.chaos --database sqlite --messages 5000 --kills 80 --flushes 8 --seed 1``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--messages", type=int, default=5000)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--flushes", type=int, default=5)
-    parser.add_argument("--rate", type=float, default=8, help="messages a second")
+    parser.add_argument("--kills", type=int, default=80)
+    parser.add_argument("--flushes", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=5, help="messages a second")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path, help="an empty folder for data and logs, kept; default: a temporary one")
     parser.add_argument("--json", action="store_true")
@@ -34,6 +34,7 @@ def main() -> int:
     print(json.dumps({"seed": plan.seed, "database": chosen.database, **report.json()}, indent=1)
           if chosen.json else report.table())  # fmt: skip
     if report.violations:
+        print("\n".join(report.timeline), file=sys.stderr)
         print(f"FAILED with seed {plan.seed}; logs in {folder / 'data' / 'logs'}", file=sys.stderr)
         return 1
     if not chosen.data:

@@ -18,7 +18,7 @@ from ragline.stack.parts import QUEUES
 from tests.acceptance.stack import Stack
 from tests.chaos.databases import ChaosDatabase
 from tests.chaos.plan import Blow
-from tests.chaos.report import Exposure, Kill
+from tests.chaos.report import Exposure, Kill, Trouble
 from tests.support import faults
 from tests.support.fake_telegram import FakeTelegram
 from tests.support.faults import Fault
@@ -57,8 +57,9 @@ class Blows:
         self._exposed: set[str] = set()
         self._connections = 0
         self.kills: list[Kill] = []
+        self.troubles: list[Trouble] = []
         self.dealt: Counter[str] = Counter()
-        self._do: dict[str, Callable[[Blow], None]] = {
+        self._do: dict[str, Callable[[Blow], float | None]] = {
             "kill": self._kill,
             "pause": self._stop_and_go,
             "flush": self._flush,
@@ -70,7 +71,9 @@ class Blows:
 
     def deal(self, blow: Blow) -> None:
         """Returns when the blow is over: the process is back, the lock released."""
-        self._do[blow.kind](blow)
+        start = self._do[blow.kind](blow)
+        if start is not None:
+            self._note(Trouble(f"{blow.kind} {blow.target}".rstrip(), start, time.time()))
         if blow.kind != "kill":
             self._count(f"{blow.kind} {blow.target}" if blow.kind == "pause" else blow.kind)
 
@@ -90,7 +93,7 @@ class Blows:
             return [pid for pid, command in found if any(part in command for part in COMMANDS.values())]
         return [pid for pid, command in found if COMMANDS[target] in command]
 
-    def _kill(self, blow: Blow) -> None:
+    def _kill(self, blow: Blow) -> float:
         before = self._wait_for(lambda: self.pids(blow.target), f"{blow.target} to kill")
         self._at_the_worst_moment(blow.target)
         at = time.time()
@@ -102,6 +105,7 @@ class Blows:
         back = self._came_back(blow.target, before)
         with self._lock:
             self.kills.append(Kill(blow.target, at, back))
+        return at
 
     def _came_back(self, target: str, before: list[int]) -> float | None:
         wanted = 1 if target != "whole" else len(COMMANDS)
@@ -118,9 +122,10 @@ class Blows:
         while target in SENDERS and not self._sending() and time.monotonic() < until:
             time.sleep(0.01)
 
-    def _stop_and_go(self, blow: Blow) -> None:
+    def _stop_and_go(self, blow: Blow) -> float:
         pids = self._wait_for(lambda: self.pids(blow.target), f"{blow.target} to stop")
         self._at_the_worst_moment(blow.target)
+        at = time.time()
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
@@ -132,17 +137,18 @@ class Blows:
             for pid in pids:
                 with suppress(ProcessLookupError):  # a kill may have come meanwhile
                     os.kill(pid, signal.SIGCONT)
+        return at
 
-    def _flush(self, _: Blow) -> None:
+    def _flush(self, _: Blow) -> float:
         """Empty Redis, at a moment when it holds hints if there is one."""
         until = time.monotonic() + 5
         while True:
             try:
-                waiting = sum(int(self._redis.llen(queue)) for queue in QUEUES)  # type: ignore[arg-type]
+                waiting = sum(int(self._redis.llen(queue)) for queue in QUEUES)
                 if waiting or time.monotonic() > until:
                     self._redis.flushall()
                     self._count("hints flushed", waiting)
-                    return
+                    return time.time()
             except RedisError:
                 if time.monotonic() > until + RESTART:
                     raise
@@ -151,18 +157,23 @@ class Blows:
     def _fault(self, blow: Blow) -> None:
         self._telegram.faults.add(FAULTS[blow.target], "sendMessage")
 
-    def _outage(self, _: Blow) -> None:
+    def _outage(self, _: Blow) -> float:
         with self._one_outage:
+            self._at_the_worst_moment("worker-io")
+            at = time.time()
             self._expose()
             with self._lock:  # each connection that is broken can have carried one message
                 self._connections += self._telegram.open_connections()
             self._telegram.stop()
             time.sleep(OUTAGE)
             self._telegram.start()
+        return at
 
-    def _hurt_database(self, blow: Blow) -> None:
+    def _hurt_database(self, blow: Blow) -> float:
+        at = time.time()
         for _ in self._database.hurt(int(blow.target)):
             self._expose()
+        return at
 
     def _sending(self) -> set[str]:
         return {row.id for row in self._database.query("SELECT id FROM outbox WHERE status = 'sending'")}
@@ -171,6 +182,10 @@ class Blows:
         rows = self._sending()
         with self._lock:
             self._exposed |= rows
+
+    def _note(self, trouble: Trouble) -> None:
+        with self._lock:
+            self.troubles.append(trouble)
 
     def _count(self, what: str, number: int = 1) -> None:
         with self._lock:

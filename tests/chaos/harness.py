@@ -38,7 +38,7 @@ ENVIRONMENT = {
 def run(kind: str, plan: Plan, folder: Path, *, drain: float = 120, **environment: str) -> Report:
     """Carry out ``plan`` on a stack in ``folder``; ``drain`` seconds after the last message or blow it is judged."""
     with database(kind, folder) as base:
-        own = {"DATABASE_URL": base.url} if base.url else {}
+        own = {**ENVIRONMENT, **({"DATABASE_URL": base.url} if base.url else {}), **environment}
         with (
             # Telegram waits longer for a webhook; here an ingress that hangs hears the same message again soon
             FakeTelegram(latency=LATENCY, webhook_timeout=1.5, backoff=(0.05, 0.5), max_retry_after=1) as telegram,
@@ -46,9 +46,7 @@ def run(kind: str, plan: Plan, folder: Path, *, drain: float = 120, **environmen
                 folder / "data",
                 TELEGRAM_BOT_TOKEN=telegram.token,
                 TELEGRAM_API_BASE=telegram.url,
-                **ENVIRONMENT,
                 **own,
-                **environment,
             ) as stack,
         ):
             base.use(stack.about["database_url"])
@@ -84,14 +82,20 @@ def _observe(plan: Plan, stack: Stack, telegram: FakeTelegram, base: ChaosDataba
         "SELECT o.id, c.key, o.body, o.status, o.resent FROM outbox o JOIN conversation c ON c.id = o.conversation_id"
     )
     turns = base.query("SELECT status, count(*) AS number FROM turn GROUP BY status")
+    repeated = (
+        "SELECT count(*) FROM (SELECT turn_id FROM step_run WHERE outcome = 'ok'"
+        " GROUP BY turn_id, step, round HAVING count(*) > 1) AS again"
+    )
     return Seen(
         asked=[Asked(chat, topic, at, update in accepted) for chat, topic, at, update in said],
         shown=shown,
         rows=[Row(row.id, int(row.key), _text(row.body), row.status, bool(row.resent)) for row in rows],
         stored=base.query("SELECT count(*) FROM message")[0][0],
         turns={row.status: row.number for row in turns},
+        repeated=base.query(repeated)[0][0],
         kills=blows.kills,
         exposure=blows.exposure(),
+        troubles=blows.troubles,
         blows=blows.dealt,
         faults=Counter(f"{one.fault.kind}{' shown' if one.fault.after else ''}" for one in telegram.faults.fired),
         deliveries=Counter("unanswered" if one.status is None else str(one.status) for one in deliveries),
@@ -105,8 +109,8 @@ def _wait_settled(base: ChaosDatabase, telegram: FakeTelegram, messages: int, dr
         "SELECT (SELECT count(*) FROM turn WHERE status = 'processing')"
         " + (SELECT count(*) FROM outbox WHERE status IN ('pending', 'sending'))"
         " + (SELECT count(*) FROM message WHERE turn_id IS NULL AND answerable)"
-        " + CASE WHEN (SELECT count(*) FROM message) < {messages} THEN 1 ELSE 0 END"
-    ).format(messages=messages)
+        f" + CASE WHEN (SELECT count(*) FROM message) < {messages} THEN 1 ELSE 0 END"
+    )
     until = time.monotonic() + drain
     while time.monotonic() < until:
         if not telegram.pending_updates() and not base.query(open_work)[0][0]:

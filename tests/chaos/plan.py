@@ -78,7 +78,7 @@ def _says(dice: random.Random, messages: int, rate: float) -> Iterator[Say]:
 
 def _blows(dice: random.Random, kills: int, flushes: int, seconds: float) -> Iterator[Blow]:
     blows: list[tuple[Kind, str]] = [("kill", target) for target in _targets(dice, kills)]
-    blows += [("pause", PAUSED[number % len(PAUSED)]) for number in range(max(1, kills // 8))]
+    blows += [("pause", PAUSED[number % len(PAUSED)]) for number in range(max(2, kills // 8))]
     blows += [("shown", SHOWN[number % len(SHOWN)]) for number in range(max(4, kills // 2))]
     blows += [("busy", BUSY[number % len(BUSY)]) for number in range(max(3, kills // 3))]
     blows += [("outage", "")] * max(1, kills // 10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ from tests.acceptance.topics import QUESTIONS, answer
 
 #: How often a customer may see one answer: once, and once more where the first time was ambiguous.
 MOST = 2
+#: Seconds of peace before a kill that is to be looked at by itself.
+ALONE = 5.0
 _TOPICS = {answer(number): number for number in range(len(QUESTIONS))}
 
 
@@ -59,6 +61,15 @@ class Kill:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """A blow as it went: from when to when (Unix seconds)."""
+
+    what: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
 class Exposure:
     """What may have become ambiguous: rows in ``sending`` when their sender or database went, answers broken off
     by a scripted fault, connections that were open when the channel's server closed them."""
@@ -70,15 +81,17 @@ class Exposure:
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything that was observed in a run."""
+    """Everything that was observed in a run. ``repeated``: steps of one round whose result was committed twice."""
 
     asked: Sequence[Asked]
     shown: Sequence[Shown]
     rows: Sequence[Row]
     stored: int
     turns: Mapping[str, int]
+    repeated: int
     kills: Sequence[Kill]
     exposure: Exposure
+    troubles: Sequence[Trouble] = ()
     blows: Mapping[str, int] = field(default_factory=dict)
     faults: Mapping[str, int] = field(default_factory=dict)
     deliveries: Mapping[str, int] = field(default_factory=dict)
@@ -89,9 +102,11 @@ class Seen:
 class Report:
     """The outcome; times in seconds.
 
+    ``held``: not answered, and left ambiguous for a person; promised so, and therefore counted but no violation.
     ``recovery``: from the moment a killed process is back until the first answer to a message asked after the kill;
-    0 where such an answer came without it. ``interruption``: the same from the kill itself. A kill after which
-    nothing more was asked counts in neither.
+    0 where such an answer came without it. ``recovery_alone``: of those kills only that had :data:`ALONE` seconds and
+    the time until that answer to themselves. ``interruption``: from the kill itself until that answer. A kill after
+    which nothing more was asked counts in none. ``timeline``: every blow, in seconds since the first message.
     """
 
     asked: int
@@ -101,6 +116,7 @@ class Report:
     lost: int
     held: int
     failed_turns: int
+    repeated_steps: int
     unexpected: int
     doubled: int
     doubled_outside: int
@@ -115,8 +131,10 @@ class Report:
     deliveries: dict[str, int]
     seconds: dict[str, float]
     recovery: dict[str, float]
+    recovery_alone: dict[str, float]
     interruption: dict[str, float]
     violations: list[str]
+    timeline: list[str]
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -125,6 +143,8 @@ class Report:
         """The report for a person: one line a figure."""
         rows: list[tuple[str, str]] = []
         for name, value in self.json().items():
+            if name == "timeline":
+                continue
             if isinstance(value, dict):
                 text = ", ".join(f"{key} {figure:g}" for key, figure in value.items()) or "none"
             elif isinstance(value, list):
@@ -172,12 +192,14 @@ def judge(seen: Seen) -> Report:
         "not accepted": sum(not one.accepted for one in seen.asked),
         "lost": len(unseen) - len(held),
         "failed turns": max(0, failed),
+        "steps done twice": seen.repeated,
         "texts nobody expected": unexpected,
         "doubled outside the ambiguous": len(outside),
         "ambiguous beyond the bound": unexplained,
         "out of order": _out_of_order(seen.asked, times),
         "processes that did not come back": sum(kill.back is None for kill in seen.kills),
     }
+    recovered = list(_recovered(seen, times))
     return Report(
         asked=len(seen.asked),
         accepted=sum(one.accepted for one in seen.asked),
@@ -186,6 +208,7 @@ def judge(seen: Seen) -> Report:
         lost=figures["lost"],
         held=len(held),
         failed_turns=figures["failed turns"],
+        repeated_steps=seen.repeated,
         unexpected=unexpected,
         doubled=len(doubled),
         doubled_outside=len(outside),
@@ -199,9 +222,13 @@ def judge(seen: Seen) -> Report:
         faults=dict(seen.faults),
         deliveries=dict(seen.deliveries),
         seconds={name: round(value, 1) for name, value in seen.seconds.items()},
-        recovery=_quantiles(_after(seen, times, from_kill=False)),
-        interruption=_quantiles(_after(seen, times, from_kill=True)),
+        recovery=_quantiles([max(0.0, answer - back) for _, back, answer in recovered]),
+        recovery_alone=_quantiles(
+            [max(0.0, answer - back) for at, back, answer in recovered if _alone(seen.troubles, at, answer)]
+        ),
+        interruption=_quantiles([answer - at for at, _, answer in recovered]),
         violations=[f"{number} {what}" for what, number in figures.items() if number],
+        timeline=_timeline(seen),
     )
 
 
@@ -218,18 +245,30 @@ def _out_of_order(asked: Iterable[Asked], times: Mapping[tuple[int, int], list[f
     return wrong
 
 
-def _after(seen: Seen, times: Mapping[tuple[int, int], list[float]], *, from_kill: bool) -> list[float]:
-    found = []
+def _recovered(seen: Seen, times: Mapping[tuple[int, int], list[float]]) -> Iterator[tuple[float, float, float]]:
+    """A kill, the process back, and the first answer to a message asked after the kill, where there is one."""
     for kill in seen.kills:
-        later = [min(times[one.chat, one.topic]) for one in seen.asked
-                 if one.at > kill.at and (one.chat, one.topic) in times]  # fmt: skip
-        start = kill.at if from_kill else kill.back
-        if later and start is not None:
-            found.append(max(0.0, min(later) - start))
-    return sorted(found)
+        answers = [min(times[one.chat, one.topic]) for one in seen.asked
+                   if one.at > kill.at and (one.chat, one.topic) in times]  # fmt: skip
+        if answers and kill.back is not None:
+            yield kill.at, kill.back, min(answers)
 
 
-def _quantiles(values: Sequence[float]) -> dict[str, float]:
+def _alone(troubles: Iterable[Trouble], at: float, answer: float) -> bool:
+    """Whether nothing else was broken from :data:`ALONE` seconds before a kill until it was overcome."""
+    return sum(one.end > at - ALONE and one.start < answer for one in troubles) <= 1
+
+
+def _timeline(seen: Seen) -> list[str]:
+    start = min((one.at for one in seen.asked), default=0.0)
+    return [
+        f"{one.start - start:6.1f} {one.what}, {one.end - one.start:.1f} s"
+        for one in sorted(seen.troubles, key=lambda trouble: trouble.start)
+    ]
+
+
+def _quantiles(found: Iterable[float]) -> dict[str, float]:
+    values = sorted(found)
     if not values:
         return {}
     last = len(values) - 1

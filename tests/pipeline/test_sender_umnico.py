@@ -436,12 +436,12 @@ def test_a_history_that_cannot_be_read_tells_nothing(
 
 def test_parts_fit_every_messenger_unless_it_is_known(sender: UmnicoSender) -> None:
     text = "слово " * 1500
-    for address, limit in ((None, 1000), ({"type": "instagramV3"}, 1000), ({"type": "waba"}, 4096), ({}, 1000)):
-        parts = sender.split(text, address)
+    for messenger, limit in ((None, 1000), ("instagramV3", 1000), ("waba", 4096)):
+        parts = sender.split(text, {"type": messenger})
         assert max(len(part["text"]) for part in parts) <= limit
         assert max(len(part["text"]) for part in parts) > limit * 0.9
-    assert sender.split("**hello**") == [{"text": "hello"}]
-    assert sender.split(" ") == []
+    assert sender.split("**hello**", {}) == [{"text": "hello"}]
+    assert sender.split(" ", {}) == []
 
 
 # Webhooks

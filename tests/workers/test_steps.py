@@ -208,7 +208,7 @@ def test_an_answer_without_a_text_does_not_block_its_conversation(
     world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     w = world()
-    monkeypatch.setattr(w.sender, "split", lambda text: [] if text == "Two days." else [{"text": text}])
+    monkeypatch.setattr(w.sender, "split", lambda text, address: [] if text == "Two days." else [{"text": text}])
     turn_id = w.turn()
     assert w.steps(turn_id).failure
     assert (w.one(Turn, turn_id).status, w.one(Outbox, turn_id).kind) == ("failed", "notice")
@@ -289,3 +289,17 @@ def test_in_human_mode_the_answer_is_only_suggested(world: Callable[..., World])
     assert w.one(Turn, turn_id).status == "suggested"
     with w.database.read() as session:
         assert session.exec(select(Message.turn_id)).one() == turn_id
+
+
+def test_an_ambiguous_part_that_the_channel_knows_is_not_sent_again(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = world(sender=Scripted(AmbiguousSend("broken")))
+    monkeypatch.setattr(w.sender, "already_sent", lambda outgoing: True)
+    turn_id = w.turn()
+    rows = w.steps(turn_id).rows
+    send_rows(w.runtime, rows)
+    closed, _ = send_rows(w.runtime, rows)
+    assert closed is not None
+    assert w.sender.sent == []
+    assert w.one(Outbox, turn_id).status == "sent"

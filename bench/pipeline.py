@@ -1,0 +1,200 @@
+"""Turns a second through the whole pipeline, and a lone message's time, beside a chain of four empty tasks.
+
+    python -m bench.pipeline [--database sqlite|postgresql] [--turns 1000] [--chats 200] [--runs 5]
+
+One message a turn, direct answers, no model. Messages are accepted before the clock starts, so that it measures
+answering: it runs from the first turn's opening to the last one's end, by the times in SQL. The yardstick runs on the
+same Redis with the same pools, in turns with the pipeline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from redis import Redis
+from sqlalchemy import func
+from sqlmodel import col, select
+
+from ingress.hints import Hints
+from pipeline.envelope import Envelope, Sender
+from ragline.clock import utcnow
+from ragline.ids import new_id
+from ragline.settings import load_settings
+from storage import inbox
+from storage.models import Message, Outbox, StepRun, Turn
+from storage.session import Database, make_engine
+from tests.acceptance.stack import ROOT, Stack, running
+from tests.acceptance.topics import QUESTIONS, write_base
+from tests.chaos.databases import Postgresql, database
+
+LONE = 40
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--turns", type=int, default=1000)
+    parser.add_argument("--chats", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        folder = Path(scratch)
+        environment = {
+            "RAGLINE_QUIET_WINDOW": "0", "RAGLINE__TURN__MAX_MESSAGES": "1", "RAGLINE__KNOWLEDGE__DEMO": "off",
+            "RAGLINE__LIMITS__PER_SENDER": "1000000", "RAGLINE__LIMITS__PER_ACCOUNT": "1000000",
+            "RAGLINE__TURN__PATIENCE": "300",
+        }  # fmt: skip
+        if options.database == "postgresql":
+            server = stack.enter_context(database("postgresql", folder))
+            assert isinstance(server, Postgresql)
+            environment["DATABASE_URL"] = server.url
+        bench = stack.enter_context(running(folder / "data", **environment))
+        bench.ragline("kb", "import", str(write_base(folder / "topics.jsonl")))
+        os.environ |= {"REDIS_URL": bench.about["redis_url"], "RAGLINE_CONFIG": os.devnull}
+        stack.enter_context(noop_workers(folder))
+        measure(bench, options)
+
+
+def measure(bench: Stack, options: argparse.Namespace) -> None:
+    database = Database(make_engine(bench.about["database_url"]))
+    hints = Hints(load_settings())
+    rounds: list[tuple[float, float]] = []
+    for number in range(options.runs + 1):
+        real = answered_a_second(database, hints, options.turns, options.chats, number)
+        empty = chains_a_second(options.turns)
+        if number:  # the first round warms up
+            rounds.append((real, empty))
+            ratio = real / empty
+            print(f"run {number}: {real:.1f} turns a second, {empty:.1f} empty chains; ratio {ratio:.2f}", flush=True)
+    ratio = statistics.median(real / empty for real, empty in rounds)
+    print(
+        f"{options.database}: median {statistics.median(r for r, _ in rounds):.1f} turns a second, "
+        f"{statistics.median(e for _, e in rounds):.1f} empty chains; ratio {ratio:.2f}"
+    )
+    lone(database, hints)
+    steps(database)
+    hints.close()
+
+
+def accept(database: Database, texts: list[tuple[str, str]]) -> list[str]:
+    envelopes = [
+        Envelope(
+            id=new_id(), channel="api", account="default", conversation=conversation, external_id=new_id(),
+            sender=Sender(id=conversation), kind="text", text=text, received_at=utcnow(),
+        )
+        for conversation, text in texts
+    ]  # fmt: skip
+    conversations: dict[str, None] = {}
+    for start in range(0, len(envelopes), 250):
+        with database.write() as session:
+            for accepted in inbox.accept(session, envelopes[start : start + 250], utcnow()):
+                conversations[accepted.conversation_id] = None
+    return list(conversations)
+
+
+def answered_a_second(database: Database, hints: Hints, count: int, chats: int, number: int) -> float:
+    # A sweep would find them before the hint does; it looks every five seconds, and accepting takes one.
+    began = utcnow()
+    conversations = accept(database, [(f"b{number}-{i % chats}", QUESTIONS[i % 20]) for i in range(count)])
+    hints([(conversation, "api", "default") for conversation in conversations])
+    closed = select(func.count()).where(Turn.status == "answered", Turn.created_at >= began)
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        time.sleep(0.2)
+        with database.read() as session:
+            if session.exec(closed).one() >= count:
+                break
+    with database.read() as session:
+        times = select(func.min(Turn.created_at), func.max(Turn.closed_at)).where(col(Turn.created_at) >= began)
+        first, last = session.exec(times).one()
+    assert first is not None
+    assert last is not None
+    return count / (last - first).total_seconds()
+
+
+def chains_a_second(count: int) -> float:
+    from bench.noop import submit
+
+    redis = Redis.from_url(os.environ["REDIS_URL"])
+    redis.delete("noop-done")
+    began = time.perf_counter()
+    for _ in range(count):
+        submit(count)
+    assert redis.blpop(["noop-done"], timeout=300)
+    return count / (time.perf_counter() - began)
+
+
+def lone(database: Database, hints: Hints) -> None:
+    """One message at a time: from its hint to the commit after its sending, beside one empty chain."""
+    real, empty, redis = [], [], Redis.from_url(os.environ["REDIS_URL"])
+    from bench.noop import submit
+
+    for number in range(LONE):
+        began = utcnow()
+        [conversation] = accept(database, [(f"lone-{number}", QUESTIONS[number % 20])])
+        accepted = utcnow()
+        hints([(conversation, "api", "default")])
+        sent = None
+        while sent is None:
+            time.sleep(0.005)
+            with database.read() as session:
+                sent = session.exec(select(Outbox.sent_at).where(Outbox.conversation_id == conversation)).first()
+            assert utcnow() - began < timedelta(seconds=30)
+        real.append((sent - accepted).total_seconds() * 1000)
+        redis.delete("noop-done")
+        start = time.perf_counter()
+        submit(1)
+        assert redis.blpop(["noop-done"], timeout=30)
+        empty.append((time.perf_counter() - start) * 1000)
+    with database.read() as session:
+        search = select(StepRun.ms).where(StepRun.step == "retrieve").order_by(col(StepRun.started_at).desc())
+        searching = statistics.median(session.exec(search.limit(LONE)))
+    whole, chain = statistics.median(real), statistics.median(empty)
+    print(
+        f"a lone message: {whole:.1f} ms, an empty chain {chain:.1f} ms, of which retrieve (encoder and search) "
+        f"{searching:.1f} ms; overhead beyond both {whole - chain - searching:.1f} ms"
+    )
+
+
+def steps(database: Database) -> None:
+    with database.read() as session:
+        rows = session.exec(select(StepRun.step, func.avg(StepRun.ms)).group_by(StepRun.step)).all()
+        waiting = session.exec(select(func.count()).where(col(Message.turn_id).is_(None))).one()
+    print("mean ms in steps: " + ", ".join(f"{step} {ms:.1f}" for step, ms in rows) + f"; unanswered {waiting}")
+
+
+@contextmanager
+def noop_workers(folder: Path) -> Iterator[None]:
+    """Workers of the yardstick with the pools of ``ragline up``."""
+    threads = load_settings().workers
+    pools = {"noop-cpu": threads.cpu_threads, "noop-io": threads.io_threads}
+    started = []
+    for queue, count in pools.items():
+        command = [
+            sys.executable, "-m", "celery", "--quiet", "-A", "bench.noop", "worker", "-Q", queue, "--pool", "threads",
+            "--concurrency", str(count), "--hostname", f"{queue}@bench", "--without-gossip", "--without-mingle",
+            "--loglevel", "WARNING",
+        ]  # fmt: skip
+        out = (folder / f"{queue}.log").open("wb")
+        started.append(subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT))
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait(20)
+
+
+if __name__ == "__main__":
+    main()
