@@ -283,13 +283,14 @@ def fail(
     return [row.id for row in rows]
 
 
-def limit(session: Session, turn: Turn, *, why: str, now: datetime, notice: Sequence[dict[str, Any]]) -> None:
+def limit(session: Session, turn_id: str, *, why: str, now: datetime, notice: Sequence[dict[str, Any]]) -> Turn:
     """Close a turn that has just been opened, unanswered; its messages stay with it and a replay answers them."""
-    closed = {"closed_at": now, "error": why, "error_class": LIMITED}
-    move(session, Turn, turn.id, "processing", "failed", **closed)
+    turn = session.get_one(Turn, turn_id)
+    move(session, Turn, turn_id, "processing", "failed", closed_at=now, error=why, error_class=LIMITED)
     session.add_all(_row(turn, "notice", part, body, now) for part, body in enumerate(notice))
     session.flush()
     session.refresh(turn)
+    return turn
 
 
 def raise_flag(session: Session, held: Claim, cause: str, question: str, now: datetime) -> None:

@@ -7,12 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from celery import Celery, chain
-from sqlmodel import Session, select
+from sqlmodel import select
 
-from pipeline.steps.classify import classify
+from pipeline.steps.classify import language_of
 from pipeline.steps.deliver import notice
-from pipeline.turn import Turn as TurnView
-from pipeline.turn import TurnMessage
 from ragline.logs import get_logger
 from storage import load, outbox, turns
 from storage.models import Conversation, Message, Turn
@@ -83,24 +81,31 @@ def _open(runtime: Runtime, conversation_id: str) -> Turn | NotYet | None:
             max_messages=settings.turn.max_messages,
             patience=settings.turn.patience,
         )
-        if isinstance(opened, Turn) and opened.round == 0 and opened.step:
-            _limit(runtime, session, conversation, opened)
-        return opened
+        if not isinstance(opened, Turn) or opened.round or not opened.step:
+            return opened
+        limits = settings.limits
+        recent = load.answered_since(session, conversation_id, runtime.clock() - limits.window)
+    window = f"in {limits.window.total_seconds():g} s"
+    if recent > limits.per_sender:
+        return _refuse(
+            runtime, conversation, opened, f"more than {limits.per_sender} turns of one conversation {window}"
+        )
+    if account_is_over(runtime.redis, settings, conversation.channel, conversation.account):
+        why = f"more than {limits.per_account} turns of one account {window}"
+        return _refuse(runtime, conversation, opened, why)
+    return opened
 
 
-def _limit(runtime: Runtime, session: Session, conversation: Conversation, turn: Turn) -> None:
-    """Close the turn where its sender, or its account, is above the limit; the first one says so to the customer."""
-    limits, now = runtime.settings.limits, runtime.clock()
-    if load.answered_since(session, conversation.id, now - limits.window) > limits.per_sender:
-        why = f"more than {limits.per_sender} turns of one conversation in {limits.window.total_seconds():g} s"
-    elif account_is_over(runtime.redis, runtime.settings, conversation.channel, conversation.account):
-        why = f"more than {limits.per_account} turns of one account in {limits.window.total_seconds():g} s"
-    else:
-        return
+def _refuse(runtime: Runtime, conversation: Conversation, turn: Turn, why: str) -> Turn:
+    """Close a turn that is above a limit; the first one of a row says so to the customer."""
     told: list[dict[str, Any]] = []
-    if conversation.mode == "bot" and not load.last_was_limited(session, conversation.id, before=turn.id):
+    with runtime.database.read() as session:
+        first = not load.last_was_limited(session, conversation.id, before=turn.id)
         text = session.exec(select(Message.text).where(Message.turn_id == turn.id).limit(1)).first() or ""
-        words = TurnView(id=turn.id, messages=(TurnMessage(kind="text", text=text),), locale=conversation.locale)
+    if first and conversation.mode == "bot":
         sender = runtime.sender(conversation.channel, conversation.account)
-        told = notice(classify(words).language, sender=sender, address=conversation.address, name="limited")
-    turns.limit(session, turn, why=why, now=now, notice=told)
+        told = notice(
+            language_of(text, conversation.locale), sender=sender, address=conversation.address, name="limited"
+        )
+    with runtime.database.write() as session:
+        return turns.limit(session, turn.id, why=why, now=runtime.clock(), notice=told)

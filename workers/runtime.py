@@ -8,7 +8,9 @@ from datetime import datetime
 from functools import cached_property
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from pipeline.llm import LanguageModel, make_language_model
 from pipeline.run import make_policy
@@ -72,7 +74,9 @@ class Runtime:
     @cached_property
     def redis(self) -> Redis:
         url = self.settings.redis_url or "redis://127.0.0.1:6379/0"
-        return Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3, health_check_interval=15)
+        # Hints and counts only: better missed than waited for.
+        never = Retry(NoBackoff(), 0)
+        return Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, health_check_interval=15, retry=never)
 
     def sender(self, channel: str, account: str) -> Sender:
         """The sender of an account, one a process. Raises ``PermanentError`` for an account nobody configured."""

@@ -12,7 +12,7 @@ import structlog
 
 from pipeline.llm import Completion, LanguageModel
 from pipeline.run import search_step
-from pipeline.steps.classify import classify
+from pipeline.steps.classify import classify, language_of
 from pipeline.steps.deliver import deliver, notice
 from pipeline.steps.generate import generate
 from pipeline.steps.retrieve import Retrieval
@@ -156,8 +156,8 @@ def _view(held: Claim) -> Turn:
 
 
 def _language(held: Claim) -> Literal["ru", "en"]:
-    classified = held.results.get("classify")
-    return Classification.model_validate(classified).language if classified else classify(_view(held)).language
+    """The language of a notice, without anything of a step: it may be the step that kills."""
+    return language_of("\n".join(message.text for message in held.messages), held.conversation.locale)
 
 
 def _classify(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:

@@ -144,7 +144,7 @@ def test_a_message_that_kills_its_worker_harms_nobody_else(tmp_path: Path) -> No
                 telegram.user_says(chat, QUESTIONS[numbers[turn]])
                 if (turn, chat) == (1, 1010):
                     telegram.user_says(1, "POISON")
-        telegram.wait_sent(chats * each, timeout=200)
+        telegram.wait_sent(chats * each, timeout=150)
         until = time.monotonic() + 120
         dead: list[Turn] = []
         while not dead and time.monotonic() < until:
