@@ -20,7 +20,7 @@ class Group(BaseModel):
 def _seconds(value: object) -> object:
     """A bare number, also as text from the environment, is seconds."""
     if isinstance(value, bool):
-        return value
+        raise ValueError("must be a number of seconds")
     if isinstance(value, str):
         try:
             value = float(value)

@@ -225,7 +225,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigurationError(f"{path}: is not valid YAML{where}: {getattr(error, 'problem', error)}") from error
+        reason = getattr(error, "problem", None) or getattr(error, "reason", "it cannot be parsed")
+        raise ConfigurationError(f"{path}: is not valid YAML{where}: {reason}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -259,7 +260,7 @@ def _read_accounts(tree: object, source: str) -> dict[str, dict[str, Account]]:
     for channel, accounts in tree.items():
         spec = channel_specs().get(channel)
         if spec is None:
-            raise ConfigurationError(f"{source}: unknown channel {_nearest(channel, channel_specs())}")
+            raise ConfigurationError(f"{source}: unknown channel {_nearest(str(channel), channel_specs())}")
         if accounts in (None, False, "off"):
             continue
         if not isinstance(accounts, dict):
@@ -268,7 +269,14 @@ def _read_accounts(tree: object, source: str) -> dict[str, dict[str, Account]]:
             if not isinstance(values, dict | None):
                 raise ConfigurationError(f"{source}: channels.{channel}.{name}: must hold settings by name")
             if spec.credential and spec.credential not in (values or {}) and name == "default":
-                continue  # its other names may stay in the environment while the channel is not in use
+                # its other names may stay in the environment while the channel is not in use
+                for key in values or {}:
+                    if key not in spec.account.model_fields:
+                        raise ConfigurationError(
+                            f"{source}: unknown setting 'channels.{channel}.{name}.{key}': "
+                            + _nearest(str(key), spec.account.model_fields)
+                        )
+                continue
             try:
                 account = spec.account.model_validate(values or {})
             except ValidationError as error:
@@ -296,7 +304,7 @@ def load_settings(environ: Mapping[str, str] | None = None, config: Path | None 
     tree = _read_yaml(path) if path else {}
     tree = _merge(tree, _environment_tree(environ))
     source = str(path) if path else "environment"
-    tree["channels"] = _read_accounts(tree.get("channels") or {}, source)
+    tree["channels"] = _read_accounts({} if tree.get("channels") is None else tree["channels"], source)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:

@@ -32,14 +32,21 @@ def parse_url(url: str) -> URL:
     """A database's address. Raises :class:`ConfigurationError`, which does not repeat it: it may hold a password."""
     try:
         parsed = make_url(url)
-        parsed.get_dialect()
-    except (ArgumentError, ValueError):
+        dialect = parsed.get_dialect()
+    except (ArgumentError, ValueError, ImportError):
         parsed = None
-    if parsed is None or parsed.get_backend_name() not in ("sqlite", "postgresql"):
+    if parsed is None or dialect.is_async or parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise ConfigurationError(
             "DATABASE_URL is no address of a database; it looks like postgresql://user:password@host/name "
             "or sqlite:////folder/file.sqlite3"
         )
+    try:
+        dialect.import_dbapi()
+    except ImportError as error:
+        raise ConfigurationError(
+            f"DATABASE_URL asks for the driver {parsed.get_driver_name()}, which is not installed; "
+            f"begin it with {parsed.get_backend_name()}://"
+        ) from error
     return parsed
 
 
@@ -57,7 +64,11 @@ def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engi
         return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5}, **options)
 
     if parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(parsed.database).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"DATABASE_URL: the folder {folder} cannot be made ({error.strerror})") from error
     engine = create_engine(
         url, poolclass=QueuePool, connect_args={"timeout": 30, "check_same_thread": False}, **options
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -16,11 +17,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="The database
 
 
 def _url() -> str:
-    """The database of the stack that runs on the folder, else that of the settings."""
+    """That of the environment, else of the stack that runs on the folder, else of the settings."""
     settings = get_settings()
-    if settings.database_url:
+    if os.environ.get("DATABASE_URL"):
         return settings.database
-    running = folder.find_running(folder.prepare(settings.data))
+    running = folder.find_running(settings.data.resolve() if settings.database_url else folder.prepare(settings.data))
     return running.database_url if running else settings.database
 
 
@@ -49,8 +50,9 @@ def downgrade(revision: Annotated[str, typer.Argument(help="A revision, or base.
         data = folder.prepare(get_settings().data)
         if folder.find_running(data):
             raise RaglineError(f"a stack runs on {data}; stop it first")
-        migrate.downgrade(_url(), revision)
-        found = migrate.current(_url())
+        with folder.locked(data):
+            migrate.downgrade(_url(), revision)
+            found = migrate.current(_url())
     _tell(as_json, f"The schema is at {found or 'base'}.", current=found)
 
 

@@ -22,6 +22,7 @@ from ragline.settings import Settings, get_settings
 from ragline.stack import folder
 from ragline.stack.folder import StackFile
 from ragline.stack.parts import QUEUES
+from ragline.stack.ports import web_address
 from storage import index, knowledge, migrate
 from storage.session import Database, make_engine
 
@@ -69,14 +70,14 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _folder(settings)
     running = folder.find_running(settings.data.resolve())
     if running:
-        yield Finding("stack", "ok", f"process {running.pid} serves http://127.0.0.1:{running.port}/")
+        yield Finding("stack", "ok", f"process {running.pid} serves {web_address(settings.host, running.port)}/")
     else:
         yield Finding("stack", "warn", f"no stack is running on {settings.data.resolve()}", "start it: `ragline up`")
     yield from _database(settings, running)
     yield from _redis(settings, running)
     yield from _chroma(settings, running)
     if running:
-        yield _ingress(running)
+        yield _ingress(web_address(settings.host, running.port))
     yield from _channels(settings)
     yield from _model(settings)
 
@@ -178,9 +179,9 @@ def _chroma(settings: Settings, running: StackFile | None) -> Iterator[Finding]:
         yield Finding("chroma", "fail", "does not answer", "check CHROMA_URL and the server")
 
 
-def _ingress(running: StackFile) -> Finding:
+def _ingress(home: str) -> Finding:
     try:
-        reply = httpx.get(f"http://127.0.0.1:{running.port}/readyz", timeout=5, trust_env=False)
+        reply = httpx.get(f"{home}/readyz", timeout=5, trust_env=False)
     except httpx.HTTPError as error:
         return Finding("ingress", "fail", f"does not answer ({type(error).__name__})", "see logs/ingress.log")
     return Finding("ingress", "ok" if reply.status_code == 200 else "fail", f"/readyz says {reply.status_code}")

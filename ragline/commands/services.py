@@ -14,7 +14,7 @@ import httpx
 from ragline.errors import RaglineError
 from ragline.settings import Settings, get_settings
 from ragline.stack import folder
-from ragline.stack.parts import Part, chroma_part, redis_part
+from ragline.stack.parts import Part, chroma_part, redis_part, redis_url
 from ragline.stack.ports import free_port
 from storage.migrate import upgrade
 from storage.session import get_database, get_durable_database
@@ -66,7 +66,7 @@ def _own(settings: Settings, data: Path, needs: tuple[str, ...]) -> Iterator[dic
                 stack.enter_context(started(chroma_part(data, port), data, chroma_answers(found["CHROMA_URL"])))
             else:
                 password = folder.read_secrets(data)["RAGLINE_REDIS_PASSWORD"]
-                found["REDIS_URL"] = f"redis://:{password}@127.0.0.1:{port}/0"
+                found["REDIS_URL"] = redis_url(password, port)
                 stack.enter_context(started(redis_part(data, port, password), data, redis_answers(found["REDIS_URL"])))
         upgrade(settings.database)
         yield found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,8 +20,8 @@ from ragline.commands.output import console, plain_errors
 from ragline.logs import get_logger
 from ragline.settings import Settings, config_file, get_settings, load_settings
 from ragline.stack import folder
-from ragline.stack.parts import Part, application_parts, chroma_part, redis_part
-from ragline.stack.ports import claim, free_port, is_free
+from ragline.stack.parts import Part, application_parts, chroma_part, redis_part, redis_url
+from ragline.stack.ports import claim, free_port, is_free, web_address
 from ragline.stack.supervision import Supervision
 from storage import index, knowledge
 from storage.migrate import upgrade
@@ -96,6 +97,8 @@ def _plan(settings: Settings, data: Path) -> _Plan:
         "TOKENIZERS_PARALLELISM": "false",
         "ANONYMIZED_TELEMETRY": "False",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": _search_path(),
         # glibc keeps an arena a thread; with many threads a process, two are enough and spare much memory
         "MALLOC_ARENA_MAX": "2",
         **{name: secrets[name] for name in ("RAGLINE_API_KEY", "RAGLINE_ADMIN_PASSWORD", "RAGLINE_FLOWER_PASSWORD")},
@@ -103,7 +106,7 @@ def _plan(settings: Settings, data: Path) -> _Plan:
     environment |= _absolute(settings)
     if not settings.redis_url:
         redis_port, password = free_port(), secrets["RAGLINE_REDIS_PASSWORD"]
-        environment["REDIS_URL"] = f"redis://:{password}@127.0.0.1:{redis_port}/0"
+        environment["REDIS_URL"] = redis_url(password, redis_port)
         parts.append(redis_part(data, redis_port, password))
     if not settings.chroma_url:
         chroma_port = free_port()
@@ -119,8 +122,15 @@ def _plan(settings: Settings, data: Path) -> _Plan:
     return _Plan(resolved, data, parts, [name for name, value in names.items() if value], indexing)
 
 
+def _search_path() -> str:
+    """Parts work in the working folder and look for modules there last. Celery would put it first were it missing."""
+    here = os.getcwd()
+    found = [str(Path(__file__).parents[2]), *(path for path in sys.path if path not in ("", here)), here]
+    return os.pathsep.join(dict.fromkeys(found))
+
+
 def _absolute(settings: Settings) -> dict[str, str]:
-    """What names a file, for parts that work in another folder."""
+    """What names a file, for parts and for commands started in another folder."""
     found = {"RAGLINE_CONFIG": str(config.resolve()) if (config := config_file()) else os.devnull}
     if settings.database_url:
         url = parse_url(settings.database)
@@ -147,7 +157,7 @@ def _to_index(settings: Settings) -> bool:
 def _announce(plan: _Plan, began: float) -> None:
     """Wait until every part answers, make the stack findable, print where it is."""
     settings = plan.settings
-    home = f"http://{_reachable(settings.host)}:{settings.port}"
+    home = web_address(settings.host, settings.port)
     flower = f"http://127.0.0.1:{settings.flower_port}"
     probes: list[tuple[str, Callable[[], bool]]] = []
     if plan.indexing:
@@ -185,10 +195,6 @@ def _answers(url: str) -> bool:
         return httpx.get(url, timeout=5, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
 
 
 def _print_table(plan: _Plan, home: str, flower: str, seconds: float) -> None:

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from fcntl import LOCK_EX, LOCK_NB, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
 import psutil
@@ -107,19 +107,20 @@ def find_running(data: Path) -> StackFile | None:
         found = StackFile(**json.loads((data / "stack.json").read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return found if _owned(data) else None
+    return found if _owner(data) == str(found.pid) else None
 
 
-def _owned(data: Path) -> bool:
-    """Whether somebody holds the lock: a file may be left over, and its pid be another's by now."""
+def _owner(data: Path) -> str | None:
+    """Who holds the lock: a stack or a command; None when nobody does, whatever an earlier owner left written."""
     try:
         with (data / "stack.lock").open("r") as lock:
-            flock(lock, LOCK_EX | LOCK_NB)
-    except FileNotFoundError:
-        return False
+            try:
+                flock(lock, LOCK_SH | LOCK_NB)
+            except BlockingIOError:
+                return lock.read().strip()
     except OSError:
-        return True
-    return False
+        return None
+    return None
 
 
 def end_orphans(data: Path) -> int:

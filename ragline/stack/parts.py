@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 from ragline.errors import ConfigurationError
 from ragline.settings import Settings
@@ -44,6 +45,11 @@ def redis_server() -> Path:
     return binary
 
 
+def redis_url(password: str, port: int) -> str:
+    """The address of a private Redis."""
+    return f"redis://:{quote(password, safe='')}@127.0.0.1:{port}/0"
+
+
 def redis_part(data: Path, port: int, password: str) -> Part:
     """A private Redis: append-only file on, nothing evicted, its password in a private file."""
     folder = data / "redis"
@@ -51,7 +57,7 @@ def redis_part(data: Path, port: int, password: str) -> Part:
     settings = {
         "bind": "127.0.0.1",
         "port": port,
-        "requirepass": password,
+        "requirepass": '"' + password.replace("\\", r"\\").replace('"', r"\"") + '"',
         "dir": f'"{folder}"',
         "appendonly": "yes",
         "appendfsync": "everysec",

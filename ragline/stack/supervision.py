@@ -95,7 +95,6 @@ class Supervision:
             lines += [
                 f"[program:{part.name}]",
                 f"command={' '.join(_quote(word) for word in part.command)}",
-                f"directory={_escape(str(Path(__file__).parents[2]))}",
                 f"autorestart={'unexpected' if part.once else 'true'}",
                 "exitcodes=0",
                 f"startsecs={0 if part.once else 1}",

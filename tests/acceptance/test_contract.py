@@ -22,7 +22,7 @@ from tests.acceptance.topics import QUESTIONS, answer, write_base
 from tests.chaos.sabotage import environment
 from tests.support.fake_telegram import FakeTelegram
 
-CHATS = int(os.environ.get("BURST_CHATS", "60"))
+CHATS = int(os.environ.get("BURST_CHATS", "40"))
 SECRET = secrets.token_urlsafe(24)
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 

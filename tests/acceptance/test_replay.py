@@ -20,7 +20,7 @@ from tests.support import faults
 from tests.support.fake_openai import Ask, FakeOpenAI
 from tests.support.fake_telegram import FakeTelegram
 
-CHATS, EACH = int(os.environ.get("REPLAY_CHATS", "20")), 5
+CHATS, EACH = int(os.environ.get("REPLAY_CHATS", "10")), 5
 SECRET = secrets.token_urlsafe(24)
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 

@@ -87,7 +87,11 @@ def test_the_files_of_the_working_folder_reach_every_part(tmp_path: Path) -> Non
     upgrade(f"sqlite:///{tmp_path}/shop.sqlite3")
     knowledge.put_items(database, [ItemRow("late", "Nobody indexed me.", ["Was I indexed?"])], source="test")
     database.close()
-    with running(tmp_path / "data", cwd=tmp_path, RAGLINE_CONFIG="", PYTHONPATH=str(ROOT)) as stack:
+    for name in ("workers", "celeryconfig", "ingress", "queue"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the shop has modules of the same names')\n")
+    with running(tmp_path / "data", cwd=tmp_path, RAGLINE_CONFIG="", PYTHONPATH=str(ROOT), PYTHONSAFEPATH="1") as stack:
+        ingress = next(pid for pid, line in stack.processes() if "ingress.serve" in line)
+        assert psutil.Process(ingress).cwd() == str(tmp_path)
         with httpx.Client(base_url=stack.url, headers=key, trust_env=False, timeout=30) as api:
             found = api.post("/api/v1/messages?wait=20", json={"conversation": "c", "text": "Was I indexed?"}).json()
             assert found["answer"]["text"] == "Nobody indexed me."

@@ -50,6 +50,9 @@ def test_the_api_waits_for_no_more_messages() -> None:
         ({"RAGLINE__TURN__QUIET_WINDOW": "inf"}, "turn.quiet_window: must be a number of seconds, 365 days"),
         ({"RAGLINE__TURN__QUIET_WINDOW": "-1"}, "turn.quiet_window: must not be negative"),
         ({"RAGLINE__TURN__LEASE": "0"}, "turn.lease: must be 0.01 seconds or more"),
+        ({"RAGLINE__TURN__SWEEP_PERIOD": "0"}, "turn.sweep_period: must be 0.01 seconds or more"),
+        ({"RAGLINE__LIMITS__WINDOW": "-5"}, "limits.window: must"),
+        ({"RAGLINE__X": "[a"}, "RAGLINE__X: is neither a list"),
         ({"PORT": "abc"}, "port: Input should be a valid integer"),
         ({"UMNICO_API_TOKEN": "x", "UMNICO_USER_ID": "1", "UMNICO_WEBHOOK_SECRET": "short"}, "at least 128 bits"),
         ({"UMNICO_API_TOKEN": "x"}, r"channels\.umnico\.default\.user_id is missing; set it, or UMNICO_USER_ID"),
@@ -71,6 +74,13 @@ def test_a_wrong_setting_is_named_on_one_line(environment: dict[str, str], says:
         (b"channels: {telegram: 3}\n", r"channels\.telegram: must hold accounts"),
         (b"channels: {telegram: {default: 5}}\n", r"channels\.telegram\.default: must hold settings"),
         (b"channels: {telegram: {default: abc}}\n", r"channels\.telegram\.default: must hold settings"),
+        (b"channels: {telegram: {default: {moed: webhook}}}\n", "'moed'; did you mean 'mode'"),
+        (b"channels: {5: {default: {}}}\n", "unknown channel '5'"),
+        (b"channels: []\n", "channels: must hold accounts"),
+        (b"\x00", "is not valid YAML"),
+        (b"turn: {lease: .inf}\n", "turn.lease: must be a number of seconds, 365 days"),
+        (b"turn: {lease: .nan}\n", "turn.lease: must be a number of seconds, 365 days"),
+        (b"turn: {lease: on}\n", "turn.lease: must be a number of seconds"),
     ],
 )
 def test_a_broken_file_is_named_on_one_line(tmp_path: Path, content: bytes, says: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+ROOT = Path(__file__).parents[2]
 DRIVER = """
 import sys
 from pathlib import Path
@@ -59,8 +60,9 @@ def supervised(folder: Path) -> Iterator[Driven]:
     log = folder / "out.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(folder)], stdout=out, stderr=subprocess.STDOUT, env={**os.environ}
-        )
+            [sys.executable, "-c", DRIVER, str(folder)],
+            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
     try:
         yield Driven(process, log)
     finally:
@@ -82,6 +84,14 @@ def driven(tmp_path: Path) -> Iterator[Driven]:
 def test_lines_carry_their_part_and_are_kept_in_files(driven: Driven, tmp_path: Path) -> None:
     assert "server   | up 100% ü" in driven.lines()
     assert "up 100%" in (tmp_path / "logs" / "worker.log").read_text()
+
+
+def test_the_configuration_is_the_owners_alone(driven: Driven, tmp_path: Path) -> None:
+    assert (tmp_path / "run" / "supervisor.conf").stat().st_mode & 0o777 == 0o600
+
+
+def test_parts_work_in_the_working_folder(driven: Driven, tmp_path: Path) -> None:
+    assert {child.cwd() for child in driven.children()} == {str(tmp_path)}
 
 
 def test_a_killed_part_is_started_again(driven: Driven) -> None:
