@@ -5,7 +5,8 @@ from __future__ import annotations
 from celery import Celery
 
 from ragline.logs import get_logger
-from storage import outbox, turns
+from storage import outbox
+from storage.stalled import stalled
 from workers.opening import open_turns, submit
 from workers.runtime import Runtime
 from workers.sending import SenderDied, settle_ambiguous
@@ -22,7 +23,7 @@ def sweep(runtime: Runtime, app: Celery) -> list[str]:
         died = SenderDied("the process that was sending it ended")
         settle_ambiguous(runtime, row_id, attempt, channel, account, died)
     with runtime.database.write() as session:
-        found = turns.stalled(session, now=now, patience=settings.turn.patience)
+        found = stalled(session, now=now, patience=settings.turn.patience)
     for turn_id, step in found.turns:
         submit(app, turn_id, step)
     open_turns(runtime, app, found.conversations)

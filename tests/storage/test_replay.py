@@ -10,6 +10,7 @@ from storage import outbox, replay, turns
 from storage.models import Outbox, RedFlag, StepRun, Turn
 from storage.replay import Verdict, Wish
 from storage.session import Database
+from storage.stalled import stalled
 from storage.turns import Ledger
 from tests.storage.test_turns import (
     NOW,
@@ -170,4 +171,4 @@ def test_the_sweep_finds_a_replay_whose_hint_was_lost(database: Database) -> Non
     ask(database, turn.id)
     with database.write() as session:
         assert turns.has_waiting(session, conversation)
-        assert turns.stalled(session, now=NOW, patience=timedelta(seconds=1)).conversations == [conversation]
+        assert stalled(session, now=NOW, patience=timedelta(seconds=1)).conversations == [conversation]

@@ -14,6 +14,7 @@ from ragline.ids import new_id
 from storage import inbox, outbox, states, turns
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
 from storage.session import Database
+from storage.stalled import stalled
 from storage.turns import Claim, Done, LeaseLost, Ledger, NotYet
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -263,8 +264,8 @@ def test_the_sweep_finds_what_nobody_does(database: Database) -> None:
     assert take(database, row) is not None
     later = NOW + LEASE + PATIENCE
     with database.write() as session:
-        found = turns.stalled(session, now=later, patience=PATIENCE)
-        again = turns.stalled(session, now=later, patience=PATIENCE)
+        found = stalled(session, now=later, patience=PATIENCE)
+        again = stalled(session, now=later, patience=PATIENCE)
     assert found.conversations == [waiting]
     assert found.turns == [(turn.id, "classify")]
     assert again.turns == [], "an overdue turn is handed out once a patience"
@@ -306,13 +307,13 @@ def test_a_step_that_kills_goes_on_alone(database: Database) -> None:
             claim(database, turn_id, "classify", now)
         now += LEASE + PATIENCE
         with database.write() as session:
-            found = turns.stalled(session, now=now, patience=PATIENCE)
+            found = stalled(session, now=now, patience=PATIENCE)
     assert len(found.turns) == 1
     with database.write() as session:
-        assert turns.stalled(session, now=now, patience=PATIENCE).turns == [], "the first one is at work"
+        assert stalled(session, now=now, patience=PATIENCE).turns == [], "the first one is at work"
     finish(database, claim(database, found.turns[0][0], "classify", now))
     with database.write() as session:
-        found = turns.stalled(session, now=now, patience=PATIENCE)
+        found = stalled(session, now=now, patience=PATIENCE)
     assert [step for _, step in found.turns if step == "classify"] == ["classify"], "then the next suspect"
 
 

@@ -193,7 +193,7 @@ ODD_EVENTS = st.dictionaries(
 ).map(lambda body: json.dumps(body).encode())
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(BROKEN | ODD_EVENTS | ODD_MESSAGES)
 @example(b"\x00")
 def test_no_authentic_body_gets_a_5xx(here: World, body: bytes) -> None:
