@@ -10,6 +10,7 @@ from redis import Redis
 
 app = Celery("noop")
 app.config_from_object("celeryconfig")
+app.conf.broker_url = os.environ["REDIS_URL"]
 app.conf.task_queues = None
 app.conf.task_create_missing_queues = True
 app.conf.beat_schedule = {}

@@ -10,12 +10,14 @@ same Redis with the same pools, in turns with the pipeline.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -38,6 +40,9 @@ from tests.acceptance.topics import QUESTIONS, write_base
 from tests.chaos.databases import Postgresql, database
 
 LONE = 40
+QUEUES = tuple(f"queues {name}" for name in ("cpu", "io", "control", "jobs"))
+#: What tells the processes of a stack apart on their command lines.
+PARTS = ("redis-server", "chroma", "ingress.serve", "flower", "beat", *QUEUES)
 
 
 def main() -> None:
@@ -69,8 +74,11 @@ def measure(bench: Stack, options: argparse.Namespace) -> None:
     database = Database(make_engine(bench.about["database_url"]))
     hints = Hints(load_settings())
     rounds: list[tuple[float, float]] = []
+    spent: list[dict[str, float]] = []
     for number in range(options.runs + 1):
+        before = cpu_seconds(bench)
         real = answered_a_second(database, hints, options.turns, options.chats, number)
+        spent.append({name: value - before.get(name, 0) for name, value in cpu_seconds(bench).items()})
         empty = chains_a_second(options.turns)
         if number:  # the first round warms up
             rounds.append((real, empty))
@@ -81,9 +89,22 @@ def measure(bench: Stack, options: argparse.Namespace) -> None:
         f"{options.database}: median {statistics.median(r for r, _ in rounds):.1f} turns a second, "
         f"{statistics.median(e for _, e in rounds):.1f} empty chains; ratio {ratio:.2f}"
     )
+    costs = {name: statistics.median(run.get(name, 0) for run in spent) / options.turns * 1000 for name in spent[-1]}
+    print("CPU ms a turn: " + ", ".join(f"{name} {ms:.1f}" for name, ms in sorted(costs.items())))
     lone(database, hints)
     steps(database)
     hints.close()
+
+
+def cpu_seconds(bench: Stack) -> dict[str, float]:
+    """By part of the stack: what its processes have used since they started."""
+    found: dict[str, float] = defaultdict(float)
+    for pid, command in bench.processes():
+        with contextlib.suppress(OSError):
+            user, system = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13]
+            name = next((part for part in PARTS if part in command), "others")
+            found[name] += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return found
 
 
 def accept(database: Database, texts: list[tuple[str, str]]) -> list[str]:
@@ -125,7 +146,7 @@ def answered_a_second(database: Database, hints: Hints, count: int, chats: int, 
 def chains_a_second(count: int) -> float:
     from bench.noop import submit
 
-    redis = Redis.from_url(os.environ["REDIS_URL"])
+    redis = Redis.from_url(os.environ["REDIS_URL"], socket_timeout=None)
     redis.delete("noop-done")
     began = time.perf_counter()
     for _ in range(count):
@@ -136,7 +157,7 @@ def chains_a_second(count: int) -> float:
 
 def lone(database: Database, hints: Hints) -> None:
     """One message at a time: from its hint to the commit after its sending, beside one empty chain."""
-    real, empty, redis = [], [], Redis.from_url(os.environ["REDIS_URL"])
+    real, empty, redis = [], [], Redis.from_url(os.environ["REDIS_URL"], socket_timeout=None)
     from bench.noop import submit
 
     for number in range(LONE):

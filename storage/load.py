@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import func, literal
-from sqlmodel import Session, col, or_, select
+from sqlalchemy import Table, bindparam, func, literal, or_
+from sqlalchemy import select as core_select
+from sqlmodel import Session, col, select
 
 from ragline.settings import LoadSettings
 from storage.models import Message, Turn
@@ -15,6 +16,18 @@ from storage.models import Message, Turn
 Level = Literal["normal", "short_history", "direct_only"]
 #: ``error_class`` of a turn that the rate limit closed unanswered.
 LIMITED = "RateLimited"
+
+
+_turns: Table = Turn.__table__  # type: ignore[attr-defined]
+_OPENED = (
+    core_select(func.count())
+    .select_from(_turns)
+    .where(
+        _turns.c.conversation_id == bindparam("talk"),
+        _turns.c.created_at > bindparam("since"),
+        or_(_turns.c.error_class.is_(None), _turns.c.error_class != LIMITED),
+    )
+)
 
 
 def backlog(session: Session, *, most: int) -> int:
@@ -40,12 +53,7 @@ def load_level(session: Session, settings: LoadSettings) -> tuple[int, Level]:
 
 def answered_since(session: Session, conversation_id: str, since: datetime) -> int:
     """Turns opened in a conversation since then, without those the limit closed."""
-    opened = select(func.count()).where(
-        Turn.conversation_id == conversation_id,
-        Turn.created_at > since,
-        or_(col(Turn.error_class).is_(None), col(Turn.error_class) != LIMITED),
-    )
-    return session.exec(opened).one()
+    return int(session.connection().execute(_OPENED, {"talk": conversation_id, "since": since}).scalar_one())
 
 
 def last_was_limited(session: Session, conversation_id: str, *, before: str) -> bool:

@@ -12,77 +12,133 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult
-from sqlalchemy import update as sql_update
-from sqlalchemy.orm import aliased
+from sqlalchemy import Row, Select, Update, bindparam, func, or_
+from sqlalchemy import select as core_select
 from sqlmodel import Session, col, select
 
 from ragline.errors import safe_text
-from storage.models import Conversation, FloodWait, Message, Outbox, RedFlag, Turn
+from storage import rows, turns
+from storage.flags import raise_flag, settle
+from storage.models import Conversation, FloodWait, Outbox, Turn
+from storage.rows import ConversationRow, OutboxRow, columns, conversations, messages, outbox_rows
 from storage.states import move
+
+_waits: Any = FloodWait.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
 class Sending:
-    """A claimed row with what its sender needs."""
+    """A claimed row with what its sender needs. ``reply_to``: the channel's id of the newest message answered."""
 
-    row: Outbox
-    conversation: Conversation
+    row: OutboxRow
+    conversation: ConversationRow
     reply_to: str | None
 
 
 @dataclass(frozen=True)
 class Closed:
-    """A turn that is over, and whose conversation may hold unanswered messages."""
+    """A turn that is over. ``more``: its conversation holds unanswered messages or a replay to begin."""
 
     turn_id: str
     conversation_id: str
     status: str
+    more: bool
+
+
+_flood = (
+    core_select(func.max(_waits.c.until, type_=_waits.c.until.type))
+    .where(
+        _waits.c.channel == conversations.c.channel,
+        _waits.c.account == conversations.c.account,
+        or_(_waits.c.chat == "", _waits.c.chat == conversations.c.key),
+        _waits.c.until > bindparam("now"),
+    )
+    .scalar_subquery()
+)
+_reply_to = (
+    core_select(messages.c.external_id)
+    .where(messages.c.turn_id == outbox_rows.c.turn_id)
+    .order_by(messages.c.seq.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+#: What a sender has to know of a row that waits: itself, its conversation, a flood wait's end, the message answered.
+_READY: Select[Any] = (
+    core_select(
+        *columns(outbox_rows, OutboxRow), *columns(conversations, ConversationRow), _flood.label("wait"),
+        _reply_to.label("reply_to"),
+    )
+    .join_from(outbox_rows, conversations, conversations.c.id == outbox_rows.c.conversation_id)
+    .where(
+        outbox_rows.c.id == bindparam("row_id"), outbox_rows.c.status == "pending",
+        outbox_rows.c.due_at <= bindparam("now"),
+    )
+)  # fmt: skip
+_ROW: Select[Any] = core_select(*columns(outbox_rows, OutboxRow)).where(outbox_rows.c.id == bindparam("row_id"))
+_OF_REPLY = (
+    outbox_rows.c.turn_id == bindparam("of_turn"),
+    outbox_rows.c.kind == bindparam("of_kind"),
+    outbox_rows.c.round == bindparam("of_round"),
+)
+_EARLIER: Select[Any] = (
+    core_select(outbox_rows.c.id)
+    .where(*_OF_REPLY, outbox_rows.c.part < bindparam("before"), outbox_rows.c.status.in_(("pending", "sending")))
+    .limit(1)
+)
+_PARTS: Select[Any] = (
+    core_select(outbox_rows.c.id, outbox_rows.c.status, outbox_rows.c.error, outbox_rows.c.error_class)
+    .where(*_OF_REPLY)
+    .order_by(outbox_rows.c.part)
+)
+_HOLD: Update = outbox_rows.update().where(outbox_rows.c.id == bindparam("row_id")).values(due_at=bindparam("until"))
+_EXTEND: Update = (
+    outbox_rows.update()
+    .where(
+        outbox_rows.c.id == bindparam("row_id"),
+        outbox_rows.c.status == "sending",
+        outbox_rows.c.attempts == bindparam("mine"),
+    )
+    .values(due_at=bindparam("until"))
+)
+_COUNT_ON: Update = (
+    conversations.update().where(conversations.c.id == bindparam("talk")).values(last_seq=bindparam("seq"))
+)
+_LAST_MESSAGE: Select[Any] = (
+    core_select(messages.c.id, messages.c.text)
+    .where(messages.c.turn_id == bindparam("of_turn"))
+    .order_by(messages.c.seq.desc())
+    .limit(1)
+)
 
 
 def claim(session: Session, row_id: str, *, now: datetime, lease: timedelta) -> Sending | None:
     """Take a row for sending. None: not pending, not due, behind an earlier part, or under a flood wait."""
-    row = session.get(Outbox, row_id)
-    if row is None or row.status != "pending" or row.due_at > now:
+    connection = session.connection()
+    found = connection.execute(_READY, {"row_id": row_id, "now": now}).first()
+    if found is None:
         return None
-    conversation = session.get_one(Conversation, row.conversation_id)
+    width = len(OutboxRow._fields)
+    row, conversation = OutboxRow._make(found[:width]), ConversationRow._make(found[width:-2])
+    wait, reply_to = found[-2:]
     if conversation.mode == "human" and row.kind != "operator":
         _withdraw(session, row, now)
         return None
-    wait = _flood_until(session, conversation, now)
     if wait is not None:
-        row.due_at = wait
-        session.add(row)
+        connection.execute(_HOLD, {"row_id": row_id, "until": wait})
         return None
-    earlier = aliased(Outbox)
-    in_front = (
-        select(earlier.id)
-        .where(
-            earlier.turn_id == row.turn_id,
-            earlier.kind == row.kind,
-            earlier.round == row.round,
-            earlier.part < row.part,
-            col(earlier.status).in_(("pending", "sending")),
-        )
-        .exists()
-    )
-    values = {"attempts": Outbox.attempts + 1, "due_at": now + lease}
-    if not move(session, Outbox, row_id, "pending", "sending", ~in_front, **values):
+    if row.part and connection.execute(_EARLIER, {**_reply(row), "before": row.part}).first():
         return None
-    session.refresh(row)
-    last = select(Message.external_id).where(Message.turn_id == row.turn_id).order_by(col(Message.seq).desc())
-    return Sending(row, conversation, session.exec(last).first())
+    row = row._replace(attempts=row.attempts + 1)
+    taken = {"attempts": row.attempts, "due_at": now + lease}
+    if not move(session, Outbox, row_id, "pending", "sending", where={"attempts": row.attempts - 1}, **taken):
+        return None
+    return Sending(row, conversation, reply_to)
 
 
 def extend(session: Session, sending: Sending, *, now: datetime, lease: timedelta) -> bool:
     """Keep the row of a sender that lives. False when it was taken away."""
-    mine = (col(Outbox.attempts) == sending.row.attempts,)
-    kept = session.exec(
-        sql_update(Outbox)
-        .where(col(Outbox.id) == sending.row.id, col(Outbox.status) == "sending", *mine)
-        .values(due_at=now + lease)
-    )
-    assert isinstance(kept, CursorResult)
+    row = sending.row
+    kept = session.connection().execute(_EXTEND, {"row_id": row.id, "mine": row.attempts, "until": now + lease})
     return kept.rowcount == 1
 
 
@@ -91,31 +147,28 @@ def sent(session: Session, sending: Sending, external_id: str | None, *, now: da
 
     A sender that was taken for dead and was not is heard as long as nobody has begun to send the row again.
     """
-    conversation = session.exec(
-        select(Conversation).where(Conversation.id == sending.conversation.id).with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()  # fmt: skip
+    row = sending.row
+    conversation = rows.conversation(session, row.conversation_id, lock=True)
+    assert conversation is not None, "an outbox row refers to its conversation"
     seq = conversation.last_seq + 1
     values = {"external_id": external_id, "sent_at": now, "error": None, "error_class": None, "seq": seq}
-    mine = col(Outbox.attempts) == sending.row.attempts
-    back = mine & col(Outbox.resent).is_(True)
+    mine = {"attempts": row.attempts}
     if not (
-        move(session, Outbox, sending.row.id, "sending", "sent", mine, **values)
-        or move(session, Outbox, sending.row.id, "pending", "sent", back, **values)
+        move(session, Outbox, row.id, "sending", "sent", where=mine, **values)
+        or move(session, Outbox, row.id, "pending", "sent", where={**mine, "resent": True}, **values)
     ):
         return None
-    conversation.last_seq = seq
-    session.add(conversation)
-    return close_turn(session, session.get_one(Outbox, sending.row.id, populate_existing=True), now)
+    session.connection().execute(_COUNT_ON, {"talk": conversation.id, "seq": seq})
+    return close_turn(session, row, now)
 
 
 def postpone(session: Session, sending: Sending, error: Exception, *, due: datetime, counts: bool = True) -> bool:
     """It certainly was not sent: try again at ``due``. An attempt that does not count is as if it had not been."""
     row = sending.row
-    values = {"due_at": due, "error": safe_text(error), "error_class": type(error).__name__}
+    values: dict[str, Any] = {"due_at": due, "error": safe_text(error), "error_class": type(error).__name__}
     if not counts:
         values["attempts"] = row.attempts - 1
-    return move(session, Outbox, row.id, "sending", "pending", col(Outbox.attempts) == row.attempts, **values)
+    return move(session, Outbox, row.id, "sending", "pending", where={"attempts": row.attempts}, **values)
 
 
 def flood(session: Session, sending: Sending, error: Exception, *, until: datetime, whole_account: bool) -> None:
@@ -133,12 +186,11 @@ def flood(session: Session, sending: Sending, error: Exception, *, until: dateti
 def fail(session: Session, sending: Sending, error: Exception, *, now: datetime, undeliverable: bool) -> Closed | None:
     """It can never be sent: the reason is kept, later parts are given up, the turn ends."""
     row = sending.row
+    rows.conversation(session, row.conversation_id, lock=True)
     why = {"error": safe_text(error), "error_class": type(error).__name__}
-    if not move(session, Outbox, row.id, "sending", "failed", col(Outbox.attempts) == row.attempts, **why):
+    if not move(session, Outbox, row.id, "sending", "failed", where={"attempts": row.attempts}, **why):
         return None
-    for part in _rows(session, row):
-        if part.status == "pending":
-            move(session, Outbox, part.id, "pending", "failed", **why)
+    _give_up(session, row, why)
     return close_turn(session, row, now, undeliverable=undeliverable)
 
 
@@ -149,25 +201,29 @@ def ambiguous(
 
     Returns the turn this closed, and the state the row has now; None where somebody else has settled it.
     """
-    row = session.get(Outbox, row_id, with_for_update=True, populate_existing=True)
-    if row is None or row.attempts != attempt:
+    found = session.connection().execute(_ROW, {"row_id": row_id}).first()
+    if found is None:
         return None, None
+    row = OutboxRow._make(found)
+    rows.conversation(session, row.conversation_id, lock=True)
     again = resend and not row.resent
     end = "pending" if again else "ambiguous"
     why = {"error": safe_text(error), "error_class": type(error).__name__}
     also: dict[str, Any] = {"resent": True, "due_at": now} if again else {}
-    if not move(session, Outbox, row_id, "sending", end, **why, **also):
+    mine = {"attempts": attempt, "resent": row.resent}
+    if not move(session, Outbox, row_id, "sending", end, where=mine, **why, **also):
         return None, None
     return (None if again else close_turn(session, row, now)), end
 
 
-def close_turn(session: Session, row: Outbox, now: datetime, *, undeliverable: bool = False) -> Closed | None:
+def close_turn(session: Session, row: OutboxRow, now: datetime, *, undeliverable: bool = False) -> Closed | None:
     """End the row's turn if every answer row is final. A notice closes nothing: its turn has failed already."""
-    session.flush()
-    rows = _rows(session, row)
-    if row.kind != "answer" or any(part.status in ("pending", "sending") for part in rows):
+    if row.kind != "answer":
         return None
-    bad = next((part for part in rows if part.status != "sent"), None)
+    parts = _parts(session, row)
+    if any(part.status in ("pending", "sending") for part in parts):
+        return None
+    bad = next((part for part in parts if part.status != "sent"), None)
     status = "answered" if bad is None else "undeliverable" if undeliverable else "failed"
     values: dict[str, Any] = {"closed_at": now, "step": None}
     if bad is not None:
@@ -175,26 +231,11 @@ def close_turn(session: Session, row: Outbox, now: datetime, *, undeliverable: b
     if not move(session, Turn, row.turn_id, "processing", status, **values):
         return None
     if bad is None:
-        settled = ("step_failed", "undeliverable")
-        session.exec(
-            sql_update(RedFlag)
-            .where(col(RedFlag.turn_id) == row.turn_id, col(RedFlag.cause).in_(settled), col(RedFlag.status) == "open")
-            .values(status="resolved")
-        )
-    if bad is not None:
-        message = select(Message).where(Message.turn_id == row.turn_id).order_by(col(Message.seq).desc())
-        last = session.exec(message).first()
-        session.add(
-            RedFlag(
-                turn_id=row.turn_id,
-                conversation_id=row.conversation_id,
-                message_id=last.id if last else None,
-                cause="undeliverable" if undeliverable else "step_failed",
-                question=last.text if last else "",
-                created_at=now,
-            )
-        )
-    return Closed(row.turn_id, row.conversation_id, status)
+        settle(session, row.turn_id)
+    else:
+        _flag(session, row, "undeliverable" if undeliverable else "step_failed", now)
+    # The conversation's row is locked, so a message accepted meanwhile is seen here or sees the closed turn.
+    return Closed(row.turn_id, row.conversation_id, status, turns.has_waiting(session, row.conversation_id))
 
 
 def parts_from(session: Session, row_id: str) -> list[str]:
@@ -242,31 +283,29 @@ def pending_of(session: Session, turn_id: str) -> list[str]:
     return list(session.exec(rows.order_by(col(Outbox.round), col(Outbox.part))))
 
 
-def _rows(session: Session, row: Outbox) -> Sequence[Outbox]:
-    return session.exec(
-        select(Outbox)
-        .where(Outbox.turn_id == row.turn_id, Outbox.kind == row.kind, Outbox.round == row.round)
-        .order_by(col(Outbox.part))
-        .execution_options(populate_existing=True)
-    ).all()
+def _reply(row: OutboxRow) -> dict[str, Any]:
+    return {"of_turn": row.turn_id, "of_kind": row.kind, "of_round": row.round}
 
 
-def _flood_until(session: Session, conversation: Conversation, now: datetime) -> datetime | None:
-    waits = session.exec(
-        select(FloodWait.until).where(
-            FloodWait.channel == conversation.channel,
-            FloodWait.account == conversation.account,
-            col(FloodWait.chat).in_(("", conversation.key)),
-            col(FloodWait.until) > now,
-        )
-    ).all()
-    return max(waits, default=None)
+def _parts(session: Session, row: OutboxRow) -> Sequence[Row[Any]]:
+    return session.connection().execute(_PARTS, _reply(row)).all()
 
 
-def _withdraw(session: Session, row: Outbox, now: datetime) -> None:
-    """A person has taken the conversation over: the answer stays with them as a suggestion."""
-    for part in _rows(session, row):
+def _give_up(session: Session, row: OutboxRow, why: dict[str, Any]) -> None:
+    for part in _parts(session, row):
         if part.status == "pending":
-            why = {"error": "a person took the conversation over", "error_class": "Withdrawn"}
             move(session, Outbox, part.id, "pending", "failed", **why)
+
+
+def _flag(session: Session, row: OutboxRow, cause: str, now: datetime) -> None:
+    turn = rows.turn(session, row.turn_id)
+    assert turn is not None
+    message = session.connection().execute(_LAST_MESSAGE, {"of_turn": row.turn_id}).first()
+    question, message_id = (message.text, message.id) if message else ("", None)
+    raise_flag(session, turn, cause, question=question, message_id=message_id, now=now)
+
+
+def _withdraw(session: Session, row: OutboxRow, now: datetime) -> None:
+    """A person has taken the conversation over: the answer stays with them as a suggestion."""
+    _give_up(session, row, {"error": "a person took the conversation over", "error_class": "Withdrawn"})
     move(session, Turn, row.turn_id, "processing", "suggested", closed_at=now, step=None)

@@ -11,7 +11,8 @@ from sqlmodel import Session, col, select
 
 from storage.models import Conversation, Message, Outbox, StepRun, Turn
 from storage.states import move
-from storage.turns import SEND, STEPS
+from storage.steps import STEPS
+from storage.turns import SEND
 
 #: Turns a replay takes up without being forced.
 DEAD = ("failed", "undeliverable")

@@ -9,7 +9,7 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from storage.models import Message, Turn
-from storage.turns import STEPS
+from storage.steps import STEPS
 
 #: A step whose process died this often is tried with no other such step beside it: one of them may be the killer.
 SUSPECT = 2

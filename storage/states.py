@@ -7,11 +7,11 @@ docs/delivery.md is :func:`diagram`; a test compares them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult
-from sqlalchemy import update as sql_update
-from sqlmodel import Session, SQLModel, col
+from sqlalchemy import Table, Update, bindparam
+from sqlmodel import Session, SQLModel
 
 from storage.models import Turn
 
@@ -53,20 +53,37 @@ class NoSuchTransition(AssertionError):
     """A fault of ours: the table above does not know this change of state."""
 
 
-def move(session: Session, row: type[SQLModel], row_id: str, start: str, end: str, *also: Any, **values: Any) -> bool:
-    """Take one row from ``start`` to ``end`` with ``values``; ``also`` are further conditions.
+def move(
+    session: Session,
+    row: type[SQLModel],
+    row_id: str,
+    start: str,
+    end: str,
+    *,
+    where: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> bool:
+    """Take one row from ``start`` to ``end`` with ``values``; ``where`` are columns it must have besides.
 
-    False when it is in another state by now, or a condition does not hold: somebody else was first.
+    False when it is in another state by now, or a column differs: somebody else was first.
     """
-    table: Any = row
     if end not in (TURN if row is Turn else OUTBOX)[start]:
         raise NoSuchTransition(f"{row.__name__}: {start} -> {end}")
-    conditions: list[ColumnElement[bool]] = [col(table.id) == row_id, col(table.status) == start, *also]
-    moved = session.exec(
-        sql_update(row).where(*conditions).values(status=end, **values).execution_options(synchronize_session=False)
-    )
-    assert isinstance(moved, CursorResult)
+    where = where or {}
+    given = {f"if_{name}": value for name, value in where.items()} | {f"to_{name}": v for name, v in values.items()}
+    statement = _statement(row, tuple(where), tuple(values))
+    moved = session.connection().execute(statement, {"row_id": row_id, "start": start, "end": end, **given})
     return moved.rowcount == 1
+
+
+@lru_cache(maxsize=256)
+def _statement(row: type[SQLModel], where: tuple[str, ...], values: tuple[str, ...]) -> Update:
+    # Built once each: building costs more than executing, and a turn moves a dozen times.
+    table: Table = row.__table__  # type: ignore[attr-defined]
+    conditions = [table.c.id == bindparam("row_id"), table.c.status == bindparam("start")]
+    conditions += [table.c[name] == bindparam(f"if_{name}") for name in where]
+    changes: dict[str, Any] = {"status": bindparam("end"), **{name: bindparam(f"to_{name}") for name in values}}
+    return table.update().where(*conditions).values(changes)
 
 
 def diagram(transitions: Transitions) -> str:

@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from celery import Celery, chain
-from sqlmodel import select
 
 from pipeline.steps.classify import language_of
 from pipeline.steps.deliver import notice
 from ragline.logs import get_logger
-from storage import load, outbox, turns
-from storage.models import Conversation, Message, Turn
-from storage.turns import STEPS, NotYet
+from storage import load, outbox, rows, turns
+from storage.rows import ConversationRow, TurnRow
+from storage.steps import STEPS
+from storage.turns import NotYet
 from workers.load import account_is_over
 from workers.runtime import Runtime
 
@@ -49,7 +49,7 @@ def open_turns(runtime: Runtime, app: Celery, conversation_ids: Iterable[str]) -
     later: dict[str, datetime] = {}
     for conversation_id in conversation_ids:
         opened = _open(runtime, conversation_id)
-        while isinstance(opened, Turn) and opened.status != "processing":  # closed by the rate limit
+        while isinstance(opened, TurnRow) and opened.status != "processing":  # closed by the rate limit
             log.warning("turn_limited", turn_id=opened.id, conversation_id=conversation_id)
             send(app, runtime, opened.id)
             runtime.announce(conversation_id)
@@ -66,22 +66,22 @@ def open_turns(runtime: Runtime, app: Celery, conversation_ids: Iterable[str]) -
     return later
 
 
-def _open(runtime: Runtime, conversation_id: str) -> Turn | NotYet | None:
+def _open(runtime: Runtime, conversation_id: str) -> TurnRow | NotYet | None:
     settings = runtime.settings
     with runtime.database.write() as session:
-        conversation = session.get(Conversation, conversation_id)
+        conversation = rows.conversation(session, conversation_id, lock=True)
         if conversation is None:
             return None
         opened = turns.open_turn(
             session,
-            conversation_id,
+            conversation,
             now=runtime.clock(),
             quiet=settings.quiet_window(conversation.channel, conversation.account),
             longest_wait=settings.turn.longest_wait,
             max_messages=settings.turn.max_messages,
             patience=settings.turn.patience,
         )
-        if not isinstance(opened, Turn) or opened.round or not opened.step:
+        if not isinstance(opened, TurnRow) or opened.round or not opened.step:
             return opened
         limits = settings.limits
         recent = load.answered_since(session, conversation_id, runtime.clock() - limits.window)
@@ -96,16 +96,15 @@ def _open(runtime: Runtime, conversation_id: str) -> Turn | NotYet | None:
     return opened
 
 
-def _refuse(runtime: Runtime, conversation: Conversation, turn: Turn, why: str) -> Turn:
+def _refuse(runtime: Runtime, conversation: ConversationRow, turn: TurnRow, why: str) -> TurnRow:
     """Close a turn that is above a limit; the first one of a row says so to the customer."""
     told: list[dict[str, Any]] = []
     with runtime.database.read() as session:
         first = not load.last_was_limited(session, conversation.id, before=turn.id)
-        text = session.exec(select(Message.text).where(Message.turn_id == turn.id).limit(1)).first() or ""
+        asked = rows.messages_of(session, turn.id)
     if first and conversation.mode == "bot":
         sender = runtime.sender(conversation.channel, conversation.account)
-        told = notice(
-            language_of(text, conversation.locale), sender=sender, address=conversation.address, name="limited"
-        )
+        language = language_of(asked[0].text if asked else "", conversation.locale)
+        told = notice(language, sender=sender, address=conversation.address, name="limited")
     with runtime.database.write() as session:
-        return turns.limit(session, turn.id, why=why, now=runtime.clock(), notice=told)
+        return turns.limit(session, turn, why=why, now=runtime.clock(), notice=told)

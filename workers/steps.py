@@ -19,9 +19,9 @@ from pipeline.steps.retrieve import Retrieval
 from pipeline.turn import Answer, Classification, Role, Turn, TurnMessage
 from ragline.errors import PermanentError, RaglineError, TransientError, safe_text
 from ragline.logs import get_logger
-from storage import turns
+from storage import steps, turns
 from storage.session import DatabaseUnavailable
-from storage.turns import Claim, Done, LeaseLost, Ledger
+from storage.steps import Claim, Done, LeaseLost, Ledger
 from workers.load import degraded
 from workers.runtime import Runtime
 
@@ -57,7 +57,7 @@ def run_step(runtime: Runtime, turn_id: str, step: str) -> Outcome:
     """
     settings = runtime.settings.turn
     with runtime.database.write() as session:
-        held = turns.claim(session, turn_id, step, now=runtime.clock(), lease=settings.lease)
+        held = steps.claim(session, turn_id, step, now=runtime.clock(), lease=settings.lease)
     if held is None:
         raise StepHeld(f"step {step} of turn {turn_id} is being done elsewhere")
     if not isinstance(held, Claim):
@@ -85,10 +85,10 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
     try:
         if held.turn.crashes >= settings.max_crashes:
             raise Poisonous(f"the process of step {held.step} died {held.turn.crashes} times")
-        with runtime.leases.hold(lambda session, now, lease: turns.extend(session, held, now=now, lease=lease)):
+        with runtime.leases.hold(lambda session, now, lease: steps.extend(session, held, now=now, lease=lease)):
             done, answer = _STEPS[held.step](runtime, held)
         with runtime.database.write() as session:
-            rows = turns.finish(session, held, done, ledger(answer), now=runtime.clock(), patience=settings.patience)
+            rows = steps.finish(session, held, done, ledger(answer), now=runtime.clock(), patience=settings.patience)
     except LeaseLost:
         log.warning("lease_lost")
         raise StepHeld(f"step {held.step} of turn {held.turn.id} was taken over") from None
@@ -110,7 +110,7 @@ def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> 
         backoff = settings.retry_base * 2 ** (held.attempt - 1)
         delay = max(min(backoff, settings.retry_max), asked)
         with runtime.database.write() as session:
-            turns.retry_later(session, held, error, ledger, now=now, delay=delay)
+            steps.retry_later(session, held, error, ledger, now=now, delay=delay)
         log.warning("step_retried", attempt=held.attempt, error=safe_text(error), seconds=delay.total_seconds())
         raise StepRetry(safe_text(error), delay.total_seconds()) from error
     if not isinstance(error, RaglineError):
@@ -121,7 +121,7 @@ def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> 
     except PermanentError:
         told = []  # an account nobody configured any more: there is no way to tell
     with runtime.database.write() as session:
-        rows = turns.fail(
+        rows = steps.fail(
             session, held, error, ledger, now=now, notice=told, question="\n".join(m.text for m in held.messages)
         )
     log.error("turn_failed", attempt=held.attempt, error_class=type(error).__name__, error=safe_text(error))

@@ -55,8 +55,8 @@ class StepTask(BaseTask):
         closed, later = send_rows(self.runtime, row_ids)
         for row_id, due in later.items():
             self.send_later("ragline.send", [row_id], countdown=self.seconds_until(due))
-        if closed:
-            self.look_again(closed.conversation_id)
+        if closed and closed.more:
+            self.look([closed.conversation_id])
 
     def look_again(self, conversation_id: str) -> None:
         """After a turn closed: messages that came meanwhile make the next one."""

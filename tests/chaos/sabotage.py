@@ -34,11 +34,11 @@ def _without_dedup(inbox: ModuleType) -> None:
     inbox.accept = each_as_new  # type: ignore[attr-defined]
 
 
-def _without_compare_and_set(turns: ModuleType) -> None:
+def _without_compare_and_set(steps: ModuleType) -> None:
     """Whoever wants a step of an active turn gets it, whoever holds it and whether it is done."""
     from sqlmodel import col, update
 
-    claim, turn = turns.claim, turns.Turn
+    claim, turn = steps.claim, steps.Turn
 
     def always(session: Any, turn_id: str, step: str, **options: Any) -> Any:
         session.exec(
@@ -49,7 +49,7 @@ def _without_compare_and_set(turns: ModuleType) -> None:
         )
         return claim(session, turn_id, step, **options)
 
-    turns.claim = always  # type: ignore[attr-defined]
+    steps.claim = always  # type: ignore[attr-defined]
 
 
 def _without_sweeper(sweeper: ModuleType) -> None:
@@ -82,10 +82,10 @@ def _poison(module: ModuleType) -> None:
 #: By the name of what is taken away: the module, and what is done to it.
 SABOTAGE: dict[str, dict[str, Callable[[ModuleType], None]]] = {
     "dedup": {"storage.inbox": _without_dedup},
-    "claim": {"storage.turns": _without_compare_and_set},
+    "claim": {"storage.steps": _without_compare_and_set},
     "sweeper": {"workers.sweeper": _without_sweeper},
     "poison": {"pipeline.steps.classify": _poison},
-    "lease": {"storage.turns": _lease_for_ever, "storage.outbox": _lease_for_ever},
+    "lease": {"storage.steps": _lease_for_ever, "storage.outbox": _lease_for_ever},
 }
 
 

@@ -6,12 +6,13 @@ import pytest
 from sqlmodel import col, select
 
 from ragline.errors import PermanentError, TransientError
-from storage import outbox, replay, turns
+from storage import outbox, replay, steps, turns
 from storage.models import Outbox, RedFlag, StepRun, Turn
 from storage.replay import Verdict, Wish
+from storage.rows import TurnRow
 from storage.session import Database
 from storage.stalled import stalled
-from storage.turns import Ledger
+from storage.steps import Ledger
 from tests.storage.test_turns import (
     NOW,
     claim,
@@ -27,12 +28,12 @@ from tests.storage.test_turns import (
 )
 
 
-def fail_at(database: Database, turn: Turn, step: str) -> None:
-    for earlier in turns.STEPS[: turns.STEPS.index(step)]:
+def fail_at(database: Database, turn: TurnRow, step: str) -> None:
+    for earlier in steps.STEPS[: steps.STEPS.index(step)]:
         finish(database, claim(database, turn.id, earlier))
     held = claim(database, turn.id, step)
     with database.write() as session:
-        turns.fail(
+        steps.fail(
             session, held, PermanentError("no key"), Ledger(ms=1, started_at=NOW), now=NOW,
             notice=[{"text": "sorry"}], question="?",
         )  # fmt: skip
@@ -63,14 +64,14 @@ def test_it_resumes_at_the_step_that_failed_and_notices_once(database: Database)
     assert set(held.results) == {"classify", "retrieve"}
     with database.write() as session:
         ledger = Ledger(ms=1, started_at=NOW)
-        told = turns.fail(
+        told = steps.fail(
             session, held, PermanentError("no key"), ledger, now=NOW, notice=[{"text": "sorry"}], question="?"
         )
     assert told == []
     ask(database, turn.id)
     opened(database, conversation)
     finish(database, claim(database, turn.id, "generate"))
-    [row] = finish(database, claim(database, turn.id, "deliver"), turns.Done({}, parts=[{"text": "answer"}]))
+    [row] = finish(database, claim(database, turn.id, "deliver"), steps.Done({}, parts=[{"text": "answer"}]))
     assert deliver(database, row) is not None
     assert turn_of(database, turn.id).status == "answered"
     with database.read() as session:
@@ -100,7 +101,7 @@ def test_replays_go_in_the_order_of_receipt(database: Database) -> None:
     ids = []
     for minute in range(3):
         turn = open_turn(database, conversation, at=NOW + timedelta(minutes=minute))
-        assert isinstance(turn, Turn)
+        assert isinstance(turn, TurnRow)
         fail_at(database, turn, "classify")
         ids.append(turn.id)
         say(database, "next")
@@ -124,7 +125,7 @@ def test_what_was_delivered_is_left_alone_unless_forced(database: Database) -> N
     assert ask(database, turn.id, force=True, from_step="deliver").from_step == "deliver"
     again = opened(database, conversation)
     assert (again.step, again.round) == ("deliver", 1)
-    [second] = finish(database, claim(database, turn.id, "deliver"), turns.Done({}, parts=[{"text": "again"}]))
+    [second] = finish(database, claim(database, turn.id, "deliver"), steps.Done({}, parts=[{"text": "again"}]))
     assert deliver(database, second) is not None
     assert turn_of(database, turn.id).status == "answered"
 

@@ -11,11 +11,13 @@ from sqlmodel import select
 from pipeline.envelope import Envelope, Sender
 from ragline.errors import PermanentError, TransientError
 from ragline.ids import new_id
-from storage import inbox, outbox, states, turns
+from storage import inbox, outbox, rows, states, steps, turns
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
+from storage.rows import TurnRow
 from storage.session import Database
 from storage.stalled import stalled
-from storage.turns import Claim, Done, LeaseLost, Ledger, NotYet
+from storage.steps import Claim, Done, LeaseLost, Ledger
+from storage.turns import NotYet
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
@@ -37,11 +39,13 @@ def say(database: Database, *texts: str, at: datetime = NOW, key: str = "c1", **
 
 def open_turn(
     database: Database, conversation_id: str, *, at: datetime = NOW, quiet: float = 0, most: int = 20
-) -> Turn | NotYet | None:
+) -> TurnRow | NotYet | None:
     with database.write() as session:
+        conversation = rows.conversation(session, conversation_id, lock=True)
+        assert conversation is not None
         return turns.open_turn(
             session,
-            conversation_id,
+            conversation,
             now=at,
             quiet=timedelta(seconds=quiet),
             longest_wait=timedelta(seconds=8),
@@ -50,15 +54,15 @@ def open_turn(
         )
 
 
-def opened(database: Database, conversation_id: str) -> Turn:
+def opened(database: Database, conversation_id: str) -> TurnRow:
     turn = open_turn(database, conversation_id)
-    assert isinstance(turn, Turn)
+    assert isinstance(turn, TurnRow)
     return turn
 
 
 def claim(database: Database, turn_id: str, step: str, at: datetime = NOW) -> Claim:
     with database.write() as session:
-        held = turns.claim(session, turn_id, step, now=at, lease=LEASE)
+        held = steps.claim(session, turn_id, step, now=at, lease=LEASE)
     assert isinstance(held, Claim)
     return held
 
@@ -66,10 +70,10 @@ def claim(database: Database, turn_id: str, step: str, at: datetime = NOW) -> Cl
 def finish(database: Database, held: Claim, done: Done | None = None) -> list[str]:
     ledger = Ledger(ms=1.5, started_at=NOW)
     with database.write() as session:
-        return turns.finish(session, held, done or Done({"from": held.step}), ledger, now=NOW, patience=PATIENCE)
+        return steps.finish(session, held, done or Done({"from": held.step}), ledger, now=NOW, patience=PATIENCE)
 
 
-def to_outbox(database: Database, turn: Turn, texts: Sequence[str] = ("answer",)) -> list[str]:
+def to_outbox(database: Database, turn: TurnRow, texts: Sequence[str] = ("answer",)) -> list[str]:
     for step in ("classify", "retrieve", "generate"):
         finish(database, claim(database, turn.id, step))
     return finish(database, claim(database, turn.id, "deliver"), Done({}, parts=[{"text": text} for text in texts]))
@@ -110,14 +114,14 @@ def test_a_burst_waits_for_silence_but_not_for_ever(database: Database) -> None:
     for second in range(1, 9):
         say(database, "and", at=NOW + timedelta(seconds=second))
     late = open_turn(database, conversation, at=NOW + timedelta(seconds=8.1), quiet=1)
-    assert isinstance(late, Turn)
+    assert isinstance(late, TurnRow)
     assert len(claim(database, late.id, "classify").messages) == 10
 
 
 def test_one_active_turn_and_what_comes_during_it_makes_the_next(database: Database) -> None:
     conversation = say(database, "one", "two", "three")
     first = open_turn(database, conversation, most=2)
-    assert isinstance(first, Turn)
+    assert isinstance(first, TurnRow)
     assert open_turn(database, conversation) is None
     [row] = to_outbox(database, first)
     sending = taken(database, row)
@@ -139,11 +143,11 @@ def test_a_step_is_entered_once_and_done_once(database: Database) -> None:
     turn = opened(database, say(database, "hello"))
     held = claim(database, turn.id, "classify")
     with database.write() as session:
-        assert turns.claim(session, turn.id, "classify", now=NOW, lease=LEASE) is None
+        assert steps.claim(session, turn.id, "classify", now=NOW, lease=LEASE) is None
     finish(database, held)
     with database.write() as session:
-        again = turns.claim(session, turn.id, "classify", now=NOW, lease=LEASE)
-    assert isinstance(again, Turn), "a step that is done sends its chain on"
+        again = steps.claim(session, turn.id, "classify", now=NOW, lease=LEASE)
+    assert isinstance(again, TurnRow), "a step that is done sends its chain on"
     assert claim(database, turn.id, "retrieve").results == {"classify": {"from": "classify"}}
 
 
@@ -166,10 +170,10 @@ def test_a_failed_step_keeps_what_was_done_and_tells_the_customer_once(database:
     held = claim(database, turn.id, "retrieve")
     ledger = Ledger(ms=1, started_at=NOW)
     with database.write() as session:
-        turns.retry_later(session, held, TransientError("busy"), ledger, now=NOW, delay=timedelta(seconds=2))
+        steps.retry_later(session, held, TransientError("busy"), ledger, now=NOW, delay=timedelta(seconds=2))
     held = claim(database, turn.id, "retrieve")
     with database.write() as session:
-        rows = turns.fail(
+        rows = steps.fail(
             session, held, PermanentError("no key"), ledger, now=NOW, notice=[{"text": "sorry"}], question="hello"
         )
     failed = turn_of(database, turn.id)

@@ -16,10 +16,11 @@ from pipeline.turn import Usage
 from ragline.clock import utcnow
 from ragline.ids import new_id
 from ragline.settings import Settings
-from storage import inbox, turns
+from storage import inbox, rows, steps, turns
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
+from storage.rows import TurnRow
 from storage.session import Database
-from storage.turns import STEPS
+from storage.steps import STEPS
 from workers.runtime import Runtime
 from workers.sending import send_rows
 from workers.steps import Outcome, StepHeld, StepRetry, run_step
@@ -96,10 +97,12 @@ class World:
         zero = timedelta()
         with self.database.write() as session:
             conversation = inbox.accept(session, [envelope], self.now)[0].conversation_id
+            talk = rows.conversation(session, conversation)
+            assert talk is not None
             opened = turns.open_turn(
-                session, conversation, now=self.now, quiet=zero, longest_wait=zero, max_messages=1, patience=zero
+                session, talk, now=self.now, quiet=zero, longest_wait=zero, max_messages=1, patience=zero
             )
-        assert isinstance(opened, Turn)
+        assert isinstance(opened, TurnRow)
         return opened.id
 
     def steps(self, turn_id: str, upto: str = "deliver") -> Outcome:
@@ -149,7 +152,7 @@ def test_a_held_step_is_left_to_its_holder(world: Callable[..., World]) -> None:
     w = world()
     turn_id = w.turn()
     with w.database.write() as session:
-        turns.claim(session, turn_id, "classify", now=w.now, lease=timedelta(seconds=60))
+        steps.claim(session, turn_id, "classify", now=w.now, lease=timedelta(seconds=60))
     with pytest.raises(StepHeld):
         run_step(w.runtime, turn_id, "classify")
 
@@ -219,7 +222,7 @@ def test_a_worker_that_dies_each_time_does_not_go_on_for_ever(world: Callable[..
     turn_id = w.turn()
     for _ in range(w.runtime.settings.turn.max_crashes):
         with w.database.write() as session:
-            assert turns.claim(session, turn_id, "classify", now=w.now, lease=timedelta(seconds=60))
+            assert steps.claim(session, turn_id, "classify", now=w.now, lease=timedelta(seconds=60))
         w.now += timedelta(seconds=61)
     assert run_step(w.runtime, turn_id, "classify").failure
     dead = w.one(Turn, turn_id)

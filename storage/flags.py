@@ -1,0 +1,48 @@
+"""Red flags: a question nobody answered well, for a person to look at."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, Update, bindparam, select
+from sqlmodel import Session
+
+from ragline.ids import new_id
+from storage.rows import TurnRow, red_flags
+
+_PRESENT: Select[Any] = select(red_flags.c.id, red_flags.c.status).where(
+    red_flags.c.turn_id == bindparam("turn_id"), red_flags.c.cause == bindparam("cause")
+)
+_REOPEN: Update = red_flags.update().where(red_flags.c.id == bindparam("flag_id")).values(status="open")
+#: What an answer that arrives after all settles.
+_SETTLE: Update = (
+    red_flags.update()
+    .where(
+        red_flags.c.turn_id == bindparam("of_turn"),
+        red_flags.c.cause.in_(("step_failed", "undeliverable")),
+        red_flags.c.status == "open",
+    )
+    .values(status="resolved")
+)
+
+
+def raise_flag(
+    session: Session, turn: TurnRow, cause: str, *, question: str, message_id: str | None, now: datetime
+) -> None:
+    """One red flag a turn and cause; one that was closed is open again."""
+    connection = session.connection()
+    present = connection.execute(_PRESENT, {"turn_id": turn.id, "cause": cause}).first()
+    if present is not None:
+        connection.execute(_REOPEN, {"flag_id": present.id})
+        return
+    flag = {
+        "id": new_id(), "turn_id": turn.id, "conversation_id": turn.conversation_id, "message_id": message_id,
+        "cause": cause, "status": "open", "question": question, "created_at": now,
+    }  # fmt: skip
+    connection.execute(red_flags.insert(), flag)
+
+
+def settle(session: Session, turn_id: str) -> None:
+    """Close the flags that said the customer had got no answer."""
+    session.connection().execute(_SETTLE, {"of_turn": turn_id})

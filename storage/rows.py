@@ -1,0 +1,102 @@
+"""What the hot path reads of a row: tuples by statements that are built once.
+
+A turn takes some forty statements. Built anew, and loaded as objects with identity and change tracking, each of them
+costs three to ten times as much (``python -m bench.pipeline``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, Table, bindparam, select
+from sqlmodel import Session
+
+from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
+
+conversations: Table = Conversation.__table__  # type: ignore[attr-defined]
+messages: Table = Message.__table__  # type: ignore[attr-defined]
+outbox_rows: Table = Outbox.__table__  # type: ignore[attr-defined]
+red_flags: Table = RedFlag.__table__  # type: ignore[attr-defined]
+step_runs: Table = StepRun.__table__  # type: ignore[attr-defined]
+turns: Table = Turn.__table__  # type: ignore[attr-defined]
+
+
+class ConversationRow(NamedTuple):
+    """Whom a step or a sender works for. ``mode``: bot | human."""
+
+    id: str
+    channel: str
+    account: str
+    key: str
+    last_seq: int
+    mode: str
+    locale: str | None
+    address: dict[str, Any]
+
+
+class MessageRow(NamedTuple):
+    """A message of the turn at work. ``envelope`` is as it was accepted, ``text`` as it stands after edits."""
+
+    id: str
+    seq: int
+    text: str
+    envelope: dict[str, Any]
+
+
+class TurnRow(NamedTuple):
+    """Where a turn stands. ``step`` None: its answer is written."""
+
+    id: str
+    conversation_id: str
+    status: str
+    step: str | None
+    attempt: int
+    crashes: int
+    round: int
+
+
+class OutboxRow(NamedTuple):
+    """A part to be sent."""
+
+    id: str
+    turn_id: str
+    conversation_id: str
+    kind: str
+    round: int
+    part: int
+    body: dict[str, Any]
+    attempts: int
+    resent: bool
+
+
+def columns(table: Table, row: type[tuple[Any, ...]]) -> list[Any]:
+    """The columns of ``table`` that ``row`` names, in its order."""
+    return [table.c[name] for name in row._fields]  # type: ignore[attr-defined]
+
+
+_CONVERSATION: Select[Any] = select(*columns(conversations, ConversationRow)).where(
+    conversations.c.id == bindparam("id")
+)
+_LOCKED = _CONVERSATION.with_for_update()
+_MESSAGES: Select[Any] = (
+    select(*columns(messages, MessageRow)).where(messages.c.turn_id == bindparam("turn_id")).order_by(messages.c.seq)
+)
+_TURN: Select[Any] = select(*columns(turns, TurnRow)).where(turns.c.id == bindparam("id"))
+
+
+def conversation(session: Session, conversation_id: str, *, lock: bool = False) -> ConversationRow | None:
+    """A conversation. ``lock`` holds its row until the transaction ends: what orders everything in it."""
+    found = session.connection().execute(_LOCKED if lock else _CONVERSATION, {"id": conversation_id}).first()
+    return ConversationRow._make(found) if found else None
+
+
+def messages_of(session: Session, turn_id: str) -> Sequence[MessageRow]:
+    """A turn's messages in order of receipt."""
+    return [MessageRow._make(row) for row in session.connection().execute(_MESSAGES, {"turn_id": turn_id})]
+
+
+def turn(session: Session, turn_id: str) -> TurnRow | None:
+    """A turn."""
+    found = session.connection().execute(_TURN, {"id": turn_id}).first()
+    return TurnRow._make(found) if found else None

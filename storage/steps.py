@@ -1,0 +1,238 @@
+"""The steps of a turn: who may do which, by compare-and-set; what a step leaves behind; the ledger.
+
+A turn's ``step`` is the step to do next; None while its answer is being sent. ``lease`` names the attempt
+that holds the step, ``due_at`` is when that lease ends, or (no lease) when the step should have begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Select, Update, bindparam, case, or_, select
+from sqlmodel import Session
+
+from ragline.errors import RaglineError, safe_text
+from ragline.ids import new_id
+from storage import rows
+from storage.flags import raise_flag
+from storage.models import Turn
+from storage.rows import ConversationRow, MessageRow, TurnRow, columns, outbox_rows, step_runs, turns
+from storage.states import move
+
+STEPS = ("classify", "retrieve", "generate", "deliver")
+
+
+class LeaseLost(RaglineError):
+    """Another attempt has taken the step over; this one's result is thrown away."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to do one step, and everything the step needs to know."""
+
+    turn: TurnRow
+    conversation: ConversationRow
+    messages: Sequence[MessageRow]
+    results: dict[str, dict[str, Any]]
+    step: str
+    attempt: int
+    token: str
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What one attempt cost. ``ms`` is wall time; ``cost`` is None for a model without a known price."""
+
+    ms: float
+    started_at: datetime
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: Decimal | None = Decimal(0)
+    model: str | None = None
+    template: str | None = None
+    template_version: str | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a step leaves behind: its result, and for some steps rows for others to act on."""
+
+    result: dict[str, Any]
+    parts: Sequence[dict[str, Any]] = ()
+    mode: str | None = None
+    flag: str | None = None
+    suggested: bool = False
+    question: str = field(default="", repr=False)
+
+
+_TAKE: Update = (
+    turns.update()
+    .where(
+        turns.c.id == bindparam("turn_id"),
+        turns.c.status == "processing",
+        turns.c.step == bindparam("wanted"),
+        or_(turns.c.lease.is_(None), turns.c.due_at < bindparam("now")),
+    )
+    .values(
+        lease=bindparam("token"),
+        attempt=turns.c.attempt + 1,
+        # A lease that ran out: the process that held it died, or stood still for as long.
+        crashes=case((turns.c.lease.is_not(None), turns.c.crashes + 1), else_=turns.c.crashes),
+        due_at=bindparam("until"),
+    )
+    .returning(*columns(turns, TurnRow))
+)
+_EXTEND: Update = (
+    turns.update()
+    .where(turns.c.id == bindparam("turn_id"), turns.c.lease == bindparam("token"))
+    .values(due_at=bindparam("until"))
+)
+_RESULTS: Select[Any] = (
+    select(step_runs.c.step, step_runs.c.result)
+    .where(step_runs.c.turn_id == bindparam("turn_id"), step_runs.c.outcome == "ok")
+    .order_by(step_runs.c.started_at)
+)
+_TOLD: Select[Any] = select(outbox_rows.c.id).where(
+    outbox_rows.c.turn_id == bindparam("turn_id"), outbox_rows.c.kind == "notice"
+)
+
+
+def following(step: str) -> str | None:
+    """The step after ``step``; None after the last."""
+    position = STEPS.index(step) + 1
+    return STEPS[position] if position < len(STEPS) else None
+
+
+def claim(session: Session, turn_id: str, step: str, *, now: datetime, lease: timedelta) -> Claim | TurnRow | None:
+    """Take ``step`` of a turn.
+
+    Returns the claim; or the turn where the step is done already (the caller goes on to the next one); or
+    None where another attempt holds it, or the turn is gone.
+    """
+    connection, token = session.connection(), new_id()
+    taken = connection.execute(
+        _TAKE, {"turn_id": turn_id, "wanted": step, "now": now, "token": token, "until": now + lease}
+    ).first()
+    if taken is None:
+        turn = rows.turn(session, turn_id)
+        return None if turn is None or (turn.status == "processing" and turn.step == step) else turn
+    turn = TurnRow._make(taken)
+    conversation = rows.conversation(session, turn.conversation_id)
+    assert conversation is not None, "a turn refers to its conversation"
+    results = {name: dict(result) for name, result in connection.execute(_RESULTS, {"turn_id": turn_id})}
+    return Claim(turn, conversation, rows.messages_of(session, turn_id), results, step, turn.attempt, token)
+
+
+def extend(session: Session, held: Claim, *, now: datetime, lease: timedelta) -> bool:
+    """Keep a long step's lease. False when it is lost."""
+    kept = session.connection().execute(
+        _EXTEND, {"turn_id": held.turn.id, "token": held.token, "until": now + lease}
+    )  # fmt: skip
+    return kept.rowcount == 1
+
+
+def finish(
+    session: Session, held: Claim, done: Done, ledger: Ledger, *, now: datetime, patience: timedelta
+) -> list[str]:
+    """Write the step's result, its ledger row and what follows from it, and move the turn on.
+
+    Returns the ids of the outbox rows made. Raises :class:`LeaseLost`.
+    """
+    after: dict[str, Any] = {
+        "step": following(held.step), "attempt": 0, "crashes": 0, "lease": None, "due_at": now + patience,
+    }  # fmt: skip
+    if done.mode:
+        after["mode"] = done.mode
+    if done.suggested:
+        _release(session, held, "suggested", **{**after, "closed_at": now, "step": None})
+    else:
+        _release(session, held, "processing", **after)
+    _write_run(session, held, ledger, "ok", result=done.result)
+    if done.flag:
+        _flag(session, held, done.flag, done.question, now)
+    return add_parts(session, held.turn, "answer", done.parts, now)
+
+
+def retry_later(
+    session: Session, held: Claim, error: RaglineError, ledger: Ledger, *, now: datetime, delay: timedelta
+) -> None:
+    """Note a failed attempt and free the step for the next one, due after ``delay``."""
+    _release(session, held, "processing", lease=None, due_at=now + delay)
+    _write_run(session, held, ledger, "retry", error=error)
+
+
+def fail(
+    session: Session,
+    held: Claim,
+    error: Exception,
+    ledger: Ledger,
+    *,
+    now: datetime,
+    notice: Sequence[dict[str, Any]],
+    question: str,
+) -> list[str]:
+    """End the turn as failed: it keeps its step and reason, a red flag is raised, one notice goes out.
+
+    Returns the ids of the notice's outbox rows. Raises :class:`LeaseLost`.
+    """
+    why = {"error": safe_text(error), "error_class": type(error).__name__}
+    _release(session, held, "failed", lease=None, closed_at=now, **why)
+    _write_run(session, held, ledger, "failed", error=error)
+    _flag(session, held, "step_failed", question, now)
+    told = session.connection().execute(_TOLD, {"turn_id": held.turn.id}).first()
+    if told is not None or held.conversation.mode == "human":
+        return []
+    return add_parts(session, held.turn, "notice", notice, now)
+
+
+def add_parts(session: Session, turn: TurnRow, kind: str, bodies: Sequence[dict[str, Any]], now: datetime) -> list[str]:
+    """Put the parts of a reply into the outbox; their ids, in order."""
+    parts: list[dict[str, Any]] = [
+        {
+            "id": new_id(), "turn_id": turn.id, "conversation_id": turn.conversation_id, "kind": kind,
+            "round": turn.round, "part": part, "body": body, "status": "pending", "attempts": 0, "resent": False,
+            "due_at": now, "created_at": now,
+        }
+        for part, body in enumerate(bodies)
+    ]  # fmt: skip
+    if parts:
+        session.connection().execute(outbox_rows.insert(), parts)
+    return [part["id"] for part in parts]
+
+
+def _release(session: Session, held: Claim, end: str, **values: Any) -> None:
+    if not move(session, Turn, held.turn.id, "processing", end, where={"lease": held.token}, **values):
+        raise LeaseLost(f"step {held.step} of turn {held.turn.id} was taken over by another attempt")
+
+
+def _flag(session: Session, held: Claim, cause: str, question: str, now: datetime) -> None:
+    last = held.messages[-1].id if held.messages else None
+    raise_flag(session, held.turn, cause, question=question, message_id=last, now=now)
+
+
+def _write_run(
+    session: Session,
+    held: Claim,
+    ledger: Ledger,
+    outcome: str,
+    *,
+    result: dict[str, Any] | None = None,
+    error: Exception | None = None,
+) -> None:
+    run = {
+        "id": new_id(),
+        "turn_id": held.turn.id,
+        "step": held.step,
+        "round": held.turn.round,
+        "attempt": held.attempt,
+        "outcome": outcome,
+        **vars(ledger),
+        "result": result or {},
+        "error": safe_text(error) if error else None,
+        "error_class": type(error).__name__ if error else None,
+    }
+    session.connection().execute(step_runs.insert(), run)
