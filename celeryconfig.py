@@ -75,7 +75,8 @@ worker_cancel_long_running_tasks_on_connection_loss = False  # a step's lease in
 
 # Flower shows tasks by these events. Arguments are ids, never texts.
 worker_send_task_events = True
-task_send_sent_event = True
+# What waits is seen by the queues' lengths; an event for it would double the cost of handing a task on.
+task_send_sent_event = False
 task_track_started = False
 
 worker_hijack_root_logger = False  # structlog is set up by workers.signals

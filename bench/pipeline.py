@@ -1,6 +1,6 @@
 """Turns a second through the whole pipeline, and a lone message's time, beside a chain of four empty tasks.
 
-    python -m bench.pipeline [--database sqlite|postgresql] [--turns 1000] [--chats 200] [--runs 5]
+    python -m bench.pipeline [--database sqlite|postgresql] [--turns 1000] [--chats 200] [--runs 5] [--set NAME=VALUE]
 
 One message a turn, direct answers, no model. Messages are accepted before the clock starts, so that it measures
 answering: it runs from the first turn's opening to the last one's end, by the times in SQL. The yardstick runs on the
@@ -51,13 +51,14 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1000)
     parser.add_argument("--chats", type=int, default=200)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the stack")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch)
         environment = {
             "RAGLINE_QUIET_WINDOW": "0", "RAGLINE__TURN__MAX_MESSAGES": "1", "RAGLINE__KNOWLEDGE__DEMO": "off",
             "RAGLINE__LIMITS__PER_SENDER": "1000000", "RAGLINE__LIMITS__PER_ACCOUNT": "1000000",
-            "RAGLINE__TURN__PATIENCE": "300",
+            "RAGLINE__TURN__PATIENCE": "300", **dict(given.split("=", 1) for given in options.set),
         }  # fmt: skip
         if options.database == "postgresql":
             server = stack.enter_context(database("postgresql", folder))
@@ -65,45 +66,56 @@ def main() -> None:
             environment["DATABASE_URL"] = server.url
         bench = stack.enter_context(running(folder / "data", **environment))
         bench.ragline("kb", "import", str(write_base(folder / "topics.jsonl")))
-        os.environ |= {"REDIS_URL": bench.about["redis_url"], "RAGLINE_CONFIG": os.devnull}
-        stack.enter_context(noop_workers(folder))
-        measure(bench, options)
+        os.environ |= {"REDIS_URL": bench.about["redis_url"], "RAGLINE_CONFIG": os.devnull, **environment}
+        empty = stack.enter_context(noop_workers(folder))
+        measure(bench, empty, options)
 
 
-def measure(bench: Stack, options: argparse.Namespace) -> None:
+def measure(bench: Stack, noop: dict[str, int], options: argparse.Namespace) -> None:
     database = Database(make_engine(bench.about["database_url"]))
     hints = Hints(load_settings())
     rounds: list[tuple[float, float]] = []
-    spent: list[dict[str, float]] = []
+    spent: dict[str, list[dict[str, float]]] = {"a turn": [], "an empty chain": []}
+    processes = [(pid, part_of(command)) for pid, command in bench.processes()] + [
+        (p, name) for name, p in noop.items()
+    ]
     for number in range(options.runs + 1):
-        before = cpu_seconds(bench)
+        counts = [cpu_seconds(processes)]
         real = answered_a_second(database, hints, options.turns, options.chats, number)
-        spent.append({name: value - before.get(name, 0) for name, value in cpu_seconds(bench).items()})
+        counts.append(cpu_seconds(processes))
         empty = chains_a_second(options.turns)
+        counts.append(cpu_seconds(processes))
         if number:  # the first round warms up
             rounds.append((real, empty))
             ratio = real / empty
             print(f"run {number}: {real:.1f} turns a second, {empty:.1f} empty chains; ratio {ratio:.2f}", flush=True)
+            for runs, before, after in zip(spent.values(), counts, counts[1:], strict=False):
+                runs.append({name: after[name] - before[name] for name in after})
     ratio = statistics.median(real / empty for real, empty in rounds)
     print(
         f"{options.database}: median {statistics.median(r for r, _ in rounds):.1f} turns a second, "
         f"{statistics.median(e for _, e in rounds):.1f} empty chains; ratio {ratio:.2f}"
     )
-    costs = {name: statistics.median(run.get(name, 0) for run in spent) / options.turns * 1000 for name in spent[-1]}
-    print("CPU ms a turn: " + ", ".join(f"{name} {ms:.1f}" for name, ms in sorted(costs.items())))
+    for what, runs in spent.items():
+        costs = {name: statistics.median(run[name] for run in runs) / options.turns * 1000 for name in runs[0]}
+        shown = ", ".join(f"{name} {ms:.1f}" for name, ms in sorted(costs.items()) if ms >= 0.05)
+        print(f"CPU ms {what}: {sum(costs.values()):.1f} ({shown})")
     lone(database, hints)
     steps(database)
     hints.close()
 
 
-def cpu_seconds(bench: Stack) -> dict[str, float]:
-    """By part of the stack: what its processes have used since they started."""
+def part_of(command: str) -> str:
+    return next((part for part in PARTS if part in command), "others").removeprefix("queues ")
+
+
+def cpu_seconds(processes: list[tuple[int, str]]) -> dict[str, float]:
+    """By part: what its processes have used since they started, user and system."""
     found: dict[str, float] = defaultdict(float)
-    for pid, command in bench.processes():
+    for pid, part in processes:
         with contextlib.suppress(OSError):
             user, system = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13]
-            name = next((part for part in PARTS if part in command), "others")
-            found[name] += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+            found[part] += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     return found
 
 
@@ -195,8 +207,8 @@ def steps(database: Database) -> None:
 
 
 @contextmanager
-def noop_workers(folder: Path) -> Iterator[None]:
-    """Workers of the yardstick with the pools of ``ragline up``."""
+def noop_workers(folder: Path) -> Iterator[dict[str, int]]:
+    """Workers of the yardstick with the pools of ``ragline up``; their process ids by queue."""
     threads = load_settings().workers
     pools = {"noop-cpu": threads.cpu_threads, "noop-io": threads.io_threads}
     started = []
@@ -209,7 +221,7 @@ def noop_workers(folder: Path) -> Iterator[None]:
         out = (folder / f"{queue}.log").open("wb")
         started.append(subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT))
     try:
-        yield
+        yield {queue: process.pid for queue, process in zip(pools, started, strict=True)}
     finally:
         for process in started:
             process.terminate()

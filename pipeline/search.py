@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlmodel import col, select
 
+from pipeline.batching import Batched
 from ragline.logs import get_logger
 from ragline.settings import Settings
 from storage import knowledge
 from storage.embedder import make_embedder
-from storage.embedder.base import Embedder
+from storage.embedder.base import Embedder, Vectors
 from storage.index import LiveIndex, check_embedder, live_index
 from storage.lexical import LexicalIndex, normalise
 from storage.models import KnowledgeItem, KnowledgePhrase
@@ -26,6 +28,10 @@ from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, Vecto
 
 #: Nearest texts taken from each side before they are joined by item.
 NEAREST = 50
+#: Questions of other threads that are searched for at once.
+BATCH = 16
+#: Questions whose vectors are kept: 1.5 kB each.
+REMEMBERED = 2000
 #: Texts up to which words are compared too; beyond it the vectors alone find the candidates.
 LEXICAL_LIMIT = 50_000
 #: Seconds after which a change of the base is looked for.
@@ -94,6 +100,8 @@ class KnowledgeSearcher:
         self._database, self._store, self._embedder, self._setting = database, store, embedder, setting
         self._first_store = first_store
         self._lock = threading.Lock()
+        self._encoded: dict[str, NDArray[np.float32]] = {}  # touched by the batching thread alone
+        self._dense: Batched[str, list[Hit]] = Batched(self._nearest, most=BATCH, name="dense-search")
         self._snapshot: _Snapshot | None = None
         self._checked = 0.0
 
@@ -108,7 +116,7 @@ class KnowledgeSearcher:
         snapshot = self._current()
         if not snapshot.texts:
             return []
-        dense = self._dense(question, snapshot)
+        dense = self._dense(question)
         stems = trigrams = np.zeros(len(snapshot.texts), dtype=np.float32)
         rows = {snapshot.rows[hit.id] for hit in dense if hit.id in snapshot.rows}
         if snapshot.lexical:
@@ -143,19 +151,31 @@ class KnowledgeSearcher:
             )
         return list(found.values())
 
-    def _dense(self, question: str, snapshot: _Snapshot) -> list[Hit]:
-        if snapshot.live is None:
-            return []
-        check_embedder(snapshot.live, self._embedder, self._setting)
-        vectors = self._embedder.encode_queries([question])
+    def _nearest(self, questions: Sequence[str]) -> list[list[Hit]]:
+        live = self._current().live
+        if live is None:
+            return [[] for _ in questions]
+        check_embedder(live, self._embedder, self._setting)
+        vectors = self._vectors(questions)
         try:
-            return self._store(snapshot.live.store).query(snapshot.live.collection, vectors, NEAREST)[0]
+            return self._store(live.store).query(live.collection, vectors, NEAREST)
         except CollectionMissing:
             # The index was swapped a moment ago and the old collection is gone.
-            live = self._current(now=True).live
-            if live is None or live == snapshot.live:
+            newer = self._current(now=True).live
+            if newer is None or newer == live:
                 raise
-            return self._store(live.store).query(live.collection, vectors, NEAREST)[0]
+            return self._store(newer.store).query(newer.collection, vectors, NEAREST)
+
+    def _vectors(self, questions: Sequence[str]) -> Vectors:
+        """Each question's vector; one asked again is not encoded again."""
+        known = self._encoded
+        new = [question for question in dict.fromkeys(questions) if question not in known]
+        if new:
+            known.update(zip(new, self._embedder.encode_queries(new), strict=True))
+        vectors = np.stack([known[question] for question in questions])
+        for question in list(known)[: max(len(known) - REMEMBERED, 0)]:
+            del known[question]
+        return vectors
 
     def _current(self, *, now: bool = False) -> _Snapshot:
         with self._lock:

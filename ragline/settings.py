@@ -79,7 +79,7 @@ class KnowledgeSettings(Group):
 
 
 class WorkerSettings(Group):
-    cpu_threads: int = Field(2, ge=1, description="Threads of the cpu queue's worker.")
+    cpu_threads: int = Field(4, ge=1, description="Threads of the cpu queue's worker.")
     io_threads: int = Field(16, ge=1, description="Threads of the io queue's worker.")
     control_threads: int = Field(2, ge=1, description="Threads of the control queue's worker.")
     jobs_threads: int = Field(1, ge=1, description="Threads of the jobs queue's worker.")

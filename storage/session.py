@@ -7,6 +7,7 @@ that turns into a write fails at once with *database is locked*), a busy time-ou
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -22,6 +23,9 @@ from sqlmodel import Session
 
 from ragline.errors import ConfigurationError, TransientError
 from ragline.settings import get_settings
+
+#: Longest wait for SQLite's one writer, seconds.
+BUSY = 30
 
 
 class DatabaseUnavailable(TransientError):
@@ -70,7 +74,7 @@ def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engi
         except OSError as error:
             raise ConfigurationError(f"DATABASE_URL: the folder {folder} cannot be made ({error.strerror})") from error
     engine = create_engine(
-        url, poolclass=QueuePool, connect_args={"timeout": 30, "check_same_thread": False}, **options
+        url, poolclass=QueuePool, connect_args={"timeout": BUSY, "check_same_thread": False}, **options
     )
 
     @event.listens_for(engine, "connect")
@@ -99,6 +103,9 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writer = engine.execution_options(ragline_writes=True)
+        # SQLite has one writer, and whoever finds it busy sleeps and asks again. Threads of one process take turns
+        # here instead, so that only processes meet there.
+        self._turnstile = threading.Lock() if self.is_sqlite else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -113,9 +120,21 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session committed at the end of the block, rolled back when it raises."""
-        with self._session(self._writer) as session:
+        with self._turn_to_write(), self._session(self._writer) as session:
             yield session
             session.commit()
+
+    @contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        if self._turnstile is None:
+            yield
+            return
+        if not self._turnstile.acquire(timeout=BUSY):
+            raise DatabaseUnavailable(f"the database was kept busy by this process for {BUSY} s; look at the disk")
+        try:
+            yield
+        finally:
+            self._turnstile.release()
 
     @contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:

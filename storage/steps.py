@@ -21,6 +21,7 @@ from storage import rows
 from storage.flags import raise_flag
 from storage.models import Turn
 from storage.rows import ConversationRow, MessageRow, TurnRow, columns, outbox_rows, step_runs, turns
+from storage.session import Database
 from storage.states import move
 
 STEPS = ("classify", "retrieve", "generate", "deliver")
@@ -107,24 +108,25 @@ def following(step: str) -> str | None:
     return STEPS[position] if position < len(STEPS) else None
 
 
-def claim(session: Session, turn_id: str, step: str, *, now: datetime, lease: timedelta) -> Claim | TurnRow | None:
-    """Take ``step`` of a turn.
+def claim(database: Database, turn_id: str, step: str, *, now: datetime, lease: timedelta) -> Claim | TurnRow | None:
+    """Take ``step`` of a turn, in a transaction of its own; what the step needs is read after it.
 
     Returns the claim; or the turn where the step is done already (the caller goes on to the next one); or
     None where another attempt holds it, or the turn is gone.
     """
-    connection, token = session.connection(), new_id()
-    taken = connection.execute(
-        _TAKE, {"turn_id": turn_id, "wanted": step, "now": now, "token": token, "until": now + lease}
-    ).first()
-    if taken is None:
-        turn = rows.turn(session, turn_id)
-        return None if turn is None or (turn.status == "processing" and turn.step == step) else turn
-    turn = TurnRow._make(taken)
-    conversation = rows.conversation(session, turn.conversation_id)
-    assert conversation is not None, "a turn refers to its conversation"
-    results = {name: dict(result) for name, result in connection.execute(_RESULTS, {"turn_id": turn_id})}
-    return Claim(turn, conversation, rows.messages_of(session, turn_id), results, step, turn.attempt, token)
+    token = new_id()
+    values = {"turn_id": turn_id, "wanted": step, "now": now, "token": token, "until": now + lease}
+    with database.write() as session:
+        taken = session.connection().execute(_TAKE, values).first()
+    with database.read() as session:
+        if taken is None:
+            turn = rows.turn(session, turn_id)
+            return None if turn is None or (turn.status == "processing" and turn.step == step) else turn
+        turn = TurnRow._make(taken)
+        conversation = rows.conversation(session, turn.conversation_id)
+        assert conversation is not None, "a turn refers to its conversation"
+        results = {name: dict(result) for name, result in session.connection().execute(_RESULTS, {"turn_id": turn_id})}
+        return Claim(turn, conversation, rows.messages_of(session, turn_id), results, step, turn.attempt, token)
 
 
 def extend(session: Session, held: Claim, *, now: datetime, lease: timedelta) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from celery import Celery
 
 from ragline.settings import load_dotenv_once
+from workers import transport
 
 load_dotenv_once()
+transport.install()
 app = Celery("ragline", include=["workers.tasks"], events="workers.events:Events")
 app.config_from_object("celeryconfig")
 

@@ -57,7 +57,7 @@ def open_turns(runtime: Runtime, app: Celery, conversation_ids: Iterable[str]) -
         if isinstance(opened, NotYet):
             later[conversation_id] = opened.due
         elif opened is not None:
-            log.info("turn_opened", turn_id=opened.id, conversation_id=conversation_id, round=opened.round)
+            log.debug("turn_opened", turn_id=opened.id, conversation_id=conversation_id, round=opened.round)
             if opened.step:
                 submit(app, opened.id, opened.step)
             else:

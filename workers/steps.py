@@ -56,8 +56,7 @@ def run_step(runtime: Runtime, turn_id: str, step: str) -> Outcome:
     Raises :class:`StepHeld`, :class:`StepRetry` or ``DatabaseUnavailable``.
     """
     settings = runtime.settings.turn
-    with runtime.database.write() as session:
-        held = steps.claim(session, turn_id, step, now=runtime.clock(), lease=settings.lease)
+    held = steps.claim(runtime.database, turn_id, step, now=runtime.clock(), lease=settings.lease)
     if held is None:
         raise StepHeld(f"step {step} of turn {turn_id} is being done elsewhere")
     if not isinstance(held, Claim):

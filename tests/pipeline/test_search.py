@@ -100,6 +100,18 @@ def test_a_change_is_found_within_seconds(base: Base) -> None:
     assert all(passage.id != "new" for passage in base.ask("Where does the stork live?").passages)
 
 
+def test_a_question_asked_again_is_not_encoded_again(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[str] = []
+    encode = base.embedder.encode_queries
+    monkeypatch.setattr(base.embedder, "encode_queries", lambda texts: encoded.extend(texts) or encode(texts))
+    monkeypatch.setattr("pipeline.search.REMEMBERED", 2)
+    first, again = base.ask("Is there a vegan menu?"), base.ask("Is there a vegan menu?")
+    assert (encoded, first) == (["Is there a vegan menu?"], again)
+    for other in ("one", "two", "Is there a vegan menu?"):
+        base.ask(other)
+    assert encoded == ["Is there a vegan menu?", "one", "two", "Is there a vegan menu?"], "only so many are kept"
+
+
 def test_a_reindex_in_the_middle_is_not_noticed(base: Base) -> None:
     index.reindex(base.database, base.store, "memory", base.embedder)
     assert base.ask("How do I return an item?").passages[0].id == "demo-en-return"

@@ -7,7 +7,7 @@ from sqlmodel import col, select
 
 from ragline.errors import PermanentError, TransientError
 from storage import outbox, replay, steps, turns
-from storage.models import Outbox, RedFlag, StepRun, Turn
+from storage.models import Outbox, RedFlag, StepRun
 from storage.replay import Verdict, Wish
 from storage.rows import TurnRow
 from storage.session import Database

@@ -61,8 +61,7 @@ def opened(database: Database, conversation_id: str) -> TurnRow:
 
 
 def claim(database: Database, turn_id: str, step: str, at: datetime = NOW) -> Claim:
-    with database.write() as session:
-        held = steps.claim(session, turn_id, step, now=at, lease=LEASE)
+    held = steps.claim(database, turn_id, step, now=at, lease=LEASE)
     assert isinstance(held, Claim)
     return held
 
@@ -142,11 +141,9 @@ def test_events_and_edits_open_nothing(database: Database) -> None:
 def test_a_step_is_entered_once_and_done_once(database: Database) -> None:
     turn = opened(database, say(database, "hello"))
     held = claim(database, turn.id, "classify")
-    with database.write() as session:
-        assert steps.claim(session, turn.id, "classify", now=NOW, lease=LEASE) is None
+    assert steps.claim(database, turn.id, "classify", now=NOW, lease=LEASE) is None
     finish(database, held)
-    with database.write() as session:
-        again = steps.claim(session, turn.id, "classify", now=NOW, lease=LEASE)
+    again = steps.claim(database, turn.id, "classify", now=NOW, lease=LEASE)
     assert isinstance(again, TurnRow), "a step that is done sends its chain on"
     assert claim(database, turn.id, "retrieve").results == {"classify": {"from": "classify"}}
 

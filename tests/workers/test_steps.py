@@ -151,8 +151,7 @@ def test_a_step_that_is_done_is_not_done_again(world: Callable[..., World]) -> N
 def test_a_held_step_is_left_to_its_holder(world: Callable[..., World]) -> None:
     w = world()
     turn_id = w.turn()
-    with w.database.write() as session:
-        steps.claim(session, turn_id, "classify", now=w.now, lease=timedelta(seconds=60))
+    steps.claim(w.database, turn_id, "classify", now=w.now, lease=timedelta(seconds=60))
     with pytest.raises(StepHeld):
         run_step(w.runtime, turn_id, "classify")
 
@@ -221,8 +220,7 @@ def test_a_worker_that_dies_each_time_does_not_go_on_for_ever(world: Callable[..
     w = world()
     turn_id = w.turn()
     for _ in range(w.runtime.settings.turn.max_crashes):
-        with w.database.write() as session:
-            assert steps.claim(session, turn_id, "classify", now=w.now, lease=timedelta(seconds=60))
+        assert steps.claim(w.database, turn_id, "classify", now=w.now, lease=timedelta(seconds=60))
         w.now += timedelta(seconds=61)
     assert run_step(w.runtime, turn_id, "classify").failure
     dead = w.one(Turn, turn_id)
