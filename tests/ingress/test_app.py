@@ -269,7 +269,7 @@ def test_a_signal_ends_the_process_although_streams_and_waits_are_open(database_
             assert client.post("/widget/default/messages", json={"id": "1", "text": "hi"}, headers=who).is_success
             waiting = threading.Thread(target=_wait_for_an_answer, args=(url,), daemon=True)
             waiting.start()
-            with client.stream("GET", f"/widget/default/events?token={token}") as stream:
+            with client.stream("GET", "/widget/default/events", headers=who) as stream:
                 lines = stream.iter_lines()
                 assert any(line == "id: 1" for line in lines)
                 time.sleep(0.3)  # until the other request waits, too

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request
@@ -13,8 +14,16 @@ from fastapi.routing import APIRoute
 from ingress.channels.base import Inlet, Mounted, bearer
 from ingress.channels.widget import assets, texts
 from ingress.channels.widget.normalise import WidgetMessage, WidgetSession, language, normalise
-from ingress.channels.widget.sessions import Limits, Origins, RateLimit, address_of, conversation_key, new_token
-from ingress.channels.widget.stream import events, read, shown
+from ingress.channels.widget.sessions import (
+    Limits,
+    OpenStreams,
+    Origins,
+    RateLimit,
+    address_of,
+    conversation_key,
+    new_token,
+)
+from ingress.channels.widget.stream import Reader, events, shown
 from ingress.headers import add_headers, limit_body
 from ragline.channels import WidgetAccount
 from ragline.clock import utcnow
@@ -24,6 +33,8 @@ from ragline.ids import new_id
 MAX_BYTES = 64_000
 #: Numbers of messages fit the database's integers.
 LAST = 2**31 - 1
+#: Seconds after which one who was refused a stream may ask again.
+LATER = 30
 
 
 def mount(inlet: Inlet, limits: Limits | None = None) -> Mounted:
@@ -34,6 +45,9 @@ def mount(inlet: Inlet, limits: Limits | None = None) -> Mounted:
     by_session = RateLimit(limits.messages_per_session, limits.window)
     by_address = RateLimit(limits.messages_per_address, limits.window)
     sessions = RateLimit(limits.sessions_per_address, limits.window)
+    reads = RateLimit(limits.reads_per_address, limits.window)
+    streams = OpenStreams(limits.streams_per_address, limits.streams)
+    reader = Reader(inlet.database, limits.readers)
 
     class SiteRoute(APIRoute):
         """Knows the site and the page before anything is read, so that a refusal too reaches the page."""
@@ -85,7 +99,7 @@ def mount(inlet: Inlet, limits: Limits | None = None) -> Mounted:
     @router.post("/messages", status_code=202, response_model=None)
     async def post_message(site: str, body: WidgetMessage, request: Request) -> JSONResponse:
         """Accept a visitor's message; the answer comes over `events`."""
-        key = _visitor(request, bearer(request), body.locale)
+        key = _visitor(request, body.locale)
         if len(body.text.strip()) > texts.LONGEST:
             raise _refusal(413, "too_long", request, body.locale)
         if not body.text.strip():
@@ -109,7 +123,10 @@ def mount(inlet: Inlet, limits: Limits | None = None) -> Mounted:
         site: str, request: Request, after: Annotated[int, Query(ge=0, le=LAST)] = 0
     ) -> JSONResponse:
         """The messages numbered above `after`; without it the newest ones."""
-        found = await read(inlet, site, _visitor(request, bearer(request)), after, newest=not after)
+        key = _visitor(request)
+        if wait := reads.wait(address_of(request)):
+            raise _refusal(429, "too_often", request, wait=wait)
+        found = await reader.read(site, key, after, newest=not after)
         return JSONResponse(
             {"messages": [shown(line) for line in found.lines] if found else []},
             headers={"Cache-Control": "no-store"},
@@ -119,24 +136,27 @@ def mount(inlet: Inlet, limits: Limits | None = None) -> Mounted:
     async def get_events(
         site: str,
         request: Request,
-        token: str = "",
         after: Annotated[int, Query(ge=0, le=LAST)] = 0,
         last_event_id: Annotated[str, Header()] = "",
     ) -> Response:
         """Server-sent events: `message` (its id is the message's number) and `typing`."""
-        key = _visitor(request, token)
+        key, address = _visitor(request), address_of(request)
+        if wait := reads.wait(address):
+            raise _refusal(429, "too_often", request, wait=wait)
         if last_event_id.isascii() and last_event_id.isdigit():
             after = max(after, min(int(last_event_id[:10]), LAST))
-        return events(inlet, site, key, after)
+        if reason := streams.open(address):
+            raise _refusal(429 if reason == "crowded" else 503, reason, request, wait=LATER)
+        return events(inlet.wakeups, reader, site, key, after, ended=partial(streams.close, address))
 
     parts = APIRouter()
     parts.include_router(assets.routes(demo="default" in accounts))
     parts.include_router(router)
-    return Mounted(parts)
+    return Mounted(parts, (reader.run,))
 
 
-def _visitor(request: Request, token: str | None, locale: str | None = None) -> str:
-    key = conversation_key(token)
+def _visitor(request: Request, locale: str | None = None) -> str:
+    key = conversation_key(bearer(request))
     if key is None:
         raise _refusal(401, "no_session", request, locale)
     return key

@@ -11,9 +11,10 @@ import ipaddress
 import re
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlsplit
 
 from fastapi import Request
@@ -40,12 +41,20 @@ def conversation_key(token: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one visitor, and one address, may ask for in ``window`` seconds."""
+    """How much one visitor, and one address, may ask for in ``window`` seconds, and what may run at once.
+
+    Opening a stream counts as a read. Streams are per process, and so are ``readers``: the threads that look in
+    SQL for them.
+    """
 
     messages_per_session: int = 20
     messages_per_address: int = 120
     sessions_per_address: int = 30
+    reads_per_address: int = 600
     window: float = 60
+    streams_per_address: int = 20
+    streams: int = 2000
+    readers: int = 4
 
 
 class RateLimit:
@@ -74,6 +83,30 @@ class RateLimit:
         if len(self._whole_at) > self.KEYS:
             self._whole_at.popitem(last=False)
         return 0
+
+
+class OpenStreams:
+    """How many streams are open: at most ``per_address`` for one address, and ``total`` in all."""
+
+    def __init__(self, per_address: int, total: int) -> None:
+        self._per_address = per_address
+        self._total = total
+        self._open: Counter[str] = Counter()
+
+    def open(self, address: str) -> Literal["crowded", "full"] | None:
+        """Count one more for ``address``, to be closed later. Else why it may open no further one."""
+        if self._open[address] >= self._per_address:
+            return "crowded"
+        if self._open.total() >= self._total:
+            return "full"
+        self._open[address] += 1
+        return None
+
+    def close(self, address: str) -> None:
+        """Count one less for ``address``."""
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
 
 
 def address_of(request: Request) -> str:

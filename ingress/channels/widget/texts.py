@@ -26,6 +26,18 @@ REFUSALS: dict[str, dict[str, str]] = {
         "ru": "Слишком много сообщений подряд. Подождите немного и отправьте снова.",
         "en": "Too many messages at once. Wait a little and send it again.",
     },
+    "too_often": {
+        "ru": "Слишком много запросов. Подождите немного.",
+        "en": "Too many requests. Wait a little.",
+    },
+    "crowded": {
+        "ru": "Чат открыт в слишком многих окнах. Закройте лишние.",
+        "en": "The chat is open in too many windows. Close some of them.",
+    },
+    "full": {
+        "ru": "Чат сейчас перегружен. Ответы придут с небольшой задержкой.",
+        "en": "The chat is very busy. Answers come with a small delay.",
+    },
     "conflict": {
         "ru": "Это сообщение уже отправлено с другим текстом.",
         "en": "This message was already sent with another text.",

@@ -165,7 +165,7 @@ def test_without_a_token_401(talk, token):
         return [
             await client.get("/widget/default/messages", headers=headers),
             await client.post("/widget/default/messages", json={"id": "1", "text": "hi"}, headers=headers),
-            await client.get(f"/widget/default/events?token={token}", headers={"Accept-Language": "ru"}),
+            await client.get("/widget/default/events", headers=headers),
         ]
 
     for response in talk(scenario):
@@ -232,12 +232,17 @@ def test_an_address_that_opens_sessions_without_end_is_slowed_down(talk):
 def test_pages_of_the_account_may_embed_it_and_no_others(talk):
     async def scenario(client):
         ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        resume = {
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": "authorization,last-event-id",
+        }
         return {
             "preflight": await client.options("/widget/shop/messages", headers={"Origin": PAGE, **ask}),
             "post": await client.post("/widget/shop/session", json={}, headers={"Origin": PAGE}),
             "refused": await client.post("/widget/shop/session", content=b"{", headers={"Origin": PAGE}),
             "unauthorised": await client.get("/widget/shop/messages", headers={"Origin": PAGE}),
             "own": await client.post("/widget/shop/session", json={}, headers={"Origin": "http://ragline.test"}),
+            "stream preflight": await client.options("/widget/shop/events", headers={"Origin": PAGE, **resume}),
             "foreign preflight": await client.options("/widget/default/messages", headers={"Origin": PAGE, **ask}),
             "foreign post": await client.post("/widget/default/session", json={}, headers={"Origin": PAGE}),
             "foreign get": await client.get("/widget/default/messages", headers={"Origin": PAGE}),
@@ -252,6 +257,7 @@ def test_pages_of_the_account_may_embed_it_and_no_others(talk):
         "refused": PAGE,
         "unauthorised": PAGE,
         "own": "http://ragline.test",
+        "stream preflight": PAGE,
         "foreign preflight": None,
         "foreign post": None,
         "foreign get": None,
@@ -264,6 +270,7 @@ def test_pages_of_the_account_may_embed_it_and_no_others(talk):
         "refused": 422,
         "unauthorised": 401,
         "own": 200,
+        "stream preflight": 204,
         "foreign preflight": 403,
         "foreign post": 403,
         "foreign get": 401,
@@ -271,6 +278,9 @@ def test_pages_of_the_account_may_embed_it_and_no_others(talk):
     }
     assert all(response.headers["Vary"] == "Origin" for response in got.values())
     assert "Authorization" in got["preflight"].headers["Access-Control-Allow-Headers"]
+    assert {"Authorization", "Last-Event-ID"} <= set(
+        got["stream preflight"].headers["Access-Control-Allow-Headers"].split(", ")
+    )
     assert got["unauthorised"].headers["Access-Control-Expose-Headers"] == "Retry-After"
 
 
@@ -300,6 +310,7 @@ def test_the_script_and_the_demo_page(talk):
 
     found = talk(scenario)
     assert found["/widget.js"].content == (assets.FOLDER / "widget.js").read_bytes()
+    assert len(found["/widget.js"].content) < 30_000
     assert found["/widget.js"].headers["Content-Type"] == "text/javascript; charset=utf-8"
     assert found["/widget.js"].headers["Cache-Control"] == "no-cache"
     assert found["/widget.js"].headers["Cross-Origin-Resource-Policy"] == "cross-origin"

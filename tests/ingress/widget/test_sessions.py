@@ -7,7 +7,7 @@ import re
 import pytest
 from fastapi import Request
 
-from ingress.channels.widget.sessions import Origins, RateLimit, address_of, conversation_key, new_token
+from ingress.channels.widget.sessions import OpenStreams, Origins, RateLimit, address_of, conversation_key, new_token
 from ragline.channels import WidgetAccount
 
 
@@ -50,6 +50,17 @@ def test_a_rate_remembers_a_bounded_number_of_keys():
         rate.wait(str(number))
     assert len(rate._whole_at) == RateLimit.KEYS
     assert rate.wait(str(RateLimit.KEYS)) > 0
+
+
+def test_streams_are_counted_for_one_address_and_in_all():
+    streams = OpenStreams(per_address=2, total=3)
+    assert [streams.open("a") for _ in range(3)] == [None, None, "crowded"]
+    assert [streams.open("b") for _ in range(2)] == [None, "full"]
+    streams.close("a")
+    assert streams.open("b") is None
+    for address in ("a", "b", "b"):
+        streams.close(address)
+    assert not streams._open
 
 
 def test_an_ipv6_customer_is_one_address():

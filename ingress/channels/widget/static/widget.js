@@ -1,11 +1,9 @@
 /*
- * Ragline website widget.
+ * Ragline website widget: <script src="https://host/widget.js" data-site="default" async></script>
  *
- *   <script src="https://host/widget.js" data-site="default" async></script>
- *
- * Optional attributes: data-locale (ru | en), data-position (right | left), data-colour (#rgb or #rrggbb),
- * data-title. The page may call window.ragline.open(), .close() and .send(text) once `ragline:ready` has been
- * dispatched on window. A page with a Content-Security-Policy allows the host in script-src and connect-src.
+ * Optional: data-locale (ru | en), data-position (right | left), data-colour (#rgb or #rrggbb), data-title.
+ * After the event `ragline:ready` on window the page may call window.ragline.open(), .close() and .send(text).
+ * A Content-Security-Policy has to allow the host in script-src and connect-src.
  */
 (() => {
   "use strict";
@@ -18,7 +16,6 @@
   const site = options.site || "default";
   const base = new URL(`widget/${encodeURIComponent(site)}/`, new URL(".", script.src));
   const locale = /^ru\b/i.test(options.locale || document.documentElement.lang || navigator.language) ? "ru" : "en";
-  const LIMIT = 4000;
 
   const words = {
     en: {
@@ -37,107 +34,86 @@
     },
   }[locale];
 
-  // ---------------------------------------------------------------- look
+  // -- look
 
+  const NARROW = "(max-width: 480px), (max-height: 400px)";
   const CSS = `
-    /* In the cascade an !important rule of the shadow tree beats every rule of the page. */
-    :host { all: initial !important; position: fixed !important; display: block !important; width: 0 !important;
-      height: 0 !important; z-index: 2147483000 !important; color-scheme: light dark !important; }
-    /* Set inside, where a rule of the page for * cannot reach them. */
-    .root { --surface: #fff; --text: #1b1f24; --muted: #59626e; --bubble: #eef1f4; --line: #d8dde3; --field: #858e9a;
-      --error: #b3261e; --notice: #fff3d6; --notice-text: #5c4300; --side: max(20px, env(safe-area-inset-right)); }
-    @media (prefers-color-scheme: dark) { .root { --surface: #181b1f; --text: #eceef1; --muted: #a5aeb9;
-      --bubble: #292e35; --line: #343a43; --field: #757f8c; --error: #ff9d92; --notice: #463711; --notice-text: #ffe3a3; } }
-    *, *::before, *::after { box-sizing: border-box; }
-    [hidden] { display: none !important; }
-    .root { font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; color: var(--text);
-      text-align: start; -webkit-text-size-adjust: 100%; }
-    button, textarea { font: inherit; color: inherit; margin: 0; }
-    button { cursor: pointer; }
-    :focus-visible { outline: 2px solid var(--text); outline-offset: 2px; }
-    svg { display: block; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
-    .sr { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+/* In the cascade an !important rule of the shadow tree beats every rule of the page. */
+:host { all: initial !important; position: fixed !important; display: block !important;
+  z-index: 2147483000 !important; color-scheme: light dark !important; }
+/* Set inside, where a rule of the page for * cannot reach them. */
+.root { --surface: #fff; --text: #1b1f24; --muted: #59626e; --bubble: #eef1f4; --field: #858e9a;
+  --error: #b3261e; --right: env(safe-area-inset-right); --left: env(safe-area-inset-left);
+  --bottom: max(20px, env(safe-area-inset-bottom)); color: var(--text); text-align: start;
+  font: 15px/1.45 system-ui, sans-serif; -webkit-text-size-adjust: 100%; }
+@media (prefers-color-scheme: dark) { .root { --surface: #181b1f; --text: #eceef1; --muted: #a5aeb9; --bubble: #292e35;
+  --field: #757f8c; --error: #ff9d92; } }
+* { box-sizing: border-box; }
+[hidden] { display: none !important; }
+button, textarea { font: inherit; color: inherit; margin: 0; }
+button { cursor: pointer; }
+:focus-visible { outline: 2px solid; outline-offset: 2px; }
+:is(.launcher, .send, .scroll):focus-visible { outline-offset: -5px; }
+textarea:focus-visible { outline-offset: -2px; }
+svg { width: 24px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
+.sr { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.launcher, .send { flex: none; width: 44px; height: 44px; padding: 0; display: grid; place-items: center;
+  border: 1px solid transparent; border-radius: 50%; background: var(--accent); color: var(--ink); }
+.launcher { position: fixed; z-index: 1; right: max(20px, var(--right)); bottom: var(--bottom); width: 56px; height: 56px;
+  box-shadow: 0 4px 16px rgb(0 0 0 / .3); }
+.badge { position: absolute; top: -4px; right: -4px; min-width: 22px; padding: 0 6px; border-radius: 11px;
+  background: #b3261e; color: #fff; font-size: 12px; font-weight: 700; line-height: 22px; }
+.panel { position: fixed; right: max(20px, var(--right)); bottom: calc(var(--bottom) + 68px); width: 384px;
+  height: min(620px, 100dvh - 108px); display: flex; flex-direction: column;
+  overflow: hidden; background: var(--surface); border: 1px solid var(--bubble); border-radius: 18px;
+  box-shadow: 0 18px 48px rgb(0 0 0 / .24); }
+.left .launcher, .left .panel { right: auto; left: max(20px, var(--left)); }
+.head { flex: none; padding: 15px 18px; background: var(--accent); color: var(--ink); }
+h2 { margin: 0; font-size: 16px; line-height: 26px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.notice { flex: none; padding: 8px 18px; background: var(--bubble); font-size: 13px; }
+.scroll { flex: 1; min-height: 0; overflow-y: auto; overscroll-behavior: contain; padding: 16px 16px 4px; }
+.log, .msg { display: flex; flex-direction: column; }
+.day, .meta, .sources { margin: 3px 5px 0; color: var(--muted); font-size: 12px; overflow-wrap: anywhere; }
+.day { align-self: center; margin: 6px 0 10px; }
+.msg { align-items: flex-start; max-width: 88%; margin-bottom: 12px; }
+.bubble { max-width: 100%; padding: 9px 13px; border-radius: 16px; background: var(--bubble);
+  overflow-wrap: anywhere; white-space: pre-wrap; }
+.msg.visitor { align-self: flex-end; align-items: flex-end; }
+.visitor .bubble { background: var(--accent); color: var(--ink); }
+.operator .bubble { background: var(--surface); box-shadow: inset 0 0 0 1.5px var(--field); }
+.bubble a { color: inherit; }
+.error { color: var(--error); }
+.retry { min-height: 24px; padding: 0 4px; border: 0; background: none; font-weight: 600; text-decoration: underline; }
+[role="status"] .bubble { width: fit-content; margin-bottom: 12px; color: var(--muted); }
+form { flex: none; display: flex; align-items: flex-end; gap: 8px; padding: 8px 12px 12px; }
+/* Below 16px iOS zooms the page in when the text box takes focus. */
+textarea { flex: 1; min-width: 0; height: 44px; max-height: min(140px, 34vh); padding: 9px 14px; resize: none;
+  font-size: 16px; line-height: 24px; border: 1px solid var(--field); border-radius: 22px; background: var(--surface); }
+textarea::placeholder { color: var(--muted); opacity: 1; }
+/* Phones, and desktops zoomed in until they are as narrow. The launcher becomes the close button of the header. */
+@media ${NARROW} {
+  .root .panel { inset: var(--top, 0) 0 auto; width: auto; height: 100dvh; border: 0; border-radius: 0;
+    padding: 0 var(--right) 0 var(--left); }
+  .root.squeezed .panel { height: var(--height); }
+  .head { margin: 0 calc(0px - var(--right)) 0 calc(0px - var(--left));
+    padding: calc(15px + env(safe-area-inset-top)) 64px 15px max(18px, var(--left)); }
+  .root:not(.squeezed) form { padding-bottom: max(12px, env(safe-area-inset-bottom)); }
+  .root .launcher[aria-expanded="true"] { top: calc(6px + env(safe-area-inset-top) + var(--top, 0px)); bottom: auto; left: auto;
+    right: max(8px, var(--right)); width: 44px; height: 44px; box-shadow: none; }
+}
+@media print { .root { display: none; } }
+`;
 
-    .launcher { position: fixed; z-index: 1; right: var(--side); bottom: max(20px, env(safe-area-inset-bottom));
-      width: 56px; height: 56px; padding: 0; display: grid; place-items: center; border: 1px solid transparent;
-      border-radius: 50%; background: var(--accent); color: var(--ink); transition: transform .15s;
-      box-shadow: 0 1px 3px rgb(0 0 0 / .3), 0 8px 24px rgb(0 0 0 / .2); }
-    .launcher:hover { transform: scale(1.05); }
-    .launcher:focus-visible { outline-color: var(--ink); outline-offset: -6px; }
-    .badge { position: absolute; top: -4px; right: -4px; min-width: 22px; height: 22px; padding: 0 6px; border-radius: 11px;
-      background: #b3261e; color: #fff; font-size: 12px; font-weight: 700; line-height: 22px; text-align: center; }
-
-    .panel { position: fixed; right: var(--side); bottom: calc(max(20px, env(safe-area-inset-bottom)) + 68px); width: 384px;
-      height: min(620px, calc(100vh - 108px)); height: min(620px, calc(100dvh - 108px)); display: flex;
-      flex-direction: column; overflow: hidden; background: var(--surface); border: 1px solid var(--line);
-      border-radius: 18px; box-shadow: 0 2px 6px rgb(0 0 0 / .12), 0 18px 48px rgb(0 0 0 / .24); animation: rise .18s ease-out; }
-    @keyframes rise { from { opacity: 0; transform: translateY(10px); } }
-    .left .launcher, .left .panel { right: auto; left: max(20px, env(safe-area-inset-left)); }
-    .head { flex: none; padding: 15px 18px; background: var(--accent); color: var(--ink); }
-    h2 { margin: 0; font-size: 16px; line-height: 26px; font-weight: 650; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-    .notice { flex: none; padding: 8px 18px; background: var(--notice); color: var(--notice-text); font-size: 13px; }
-    .scroll { flex: 1; min-height: 0; overflow-y: auto; overscroll-behavior: contain; padding: 16px 16px 4px; }
-    .scroll:focus-visible { outline-offset: -3px; }
-
-    .log { display: flex; flex-direction: column; }
-    .day { align-self: center; margin: 6px 0 10px; color: var(--muted); font-size: 12px; }
-    .msg { display: flex; flex-direction: column; align-items: flex-start; max-width: 88%; margin-bottom: 12px; }
-    .bubble { max-width: 100%; padding: 9px 13px; border-radius: 16px 16px 16px 5px; background: var(--bubble);
-      overflow-wrap: anywhere; white-space: pre-wrap; }
-    .msg.visitor { align-self: flex-end; align-items: flex-end; }
-    .visitor .bubble { border-radius: 16px 16px 5px 16px; background: var(--accent); color: var(--ink); }
-    .operator .bubble { background: var(--surface); box-shadow: inset 0 0 0 1.5px var(--field); }
-    .bubble a { color: inherit; text-decoration: underline; text-underline-offset: 2px; }
-    .bubble a:focus-visible { outline-color: currentColor; }
-    .bubble div:empty { height: .6em; }
-    .bubble :is(ul, ol) { margin: 3px 0; padding-inline-start: 1.35em; }
-    code { font: .9em ui-monospace, Menlo, Consolas, monospace; padding: 1px 4px; border-radius: 5px; background: rgb(128 128 128 / .18); }
-    .meta, .sources { margin: 3px 5px 0; color: var(--muted); font-size: 12px; overflow-wrap: anywhere; }
-    .error { color: var(--error); }
-    .retry { min-height: 24px; padding: 0 4px; border: 0; border-radius: 5px; background: none; font-weight: 600; text-decoration: underline; }
-    .dots { display: inline-flex; gap: 4px; margin-bottom: 12px; padding: 14px; border-radius: 16px 16px 16px 5px; background: var(--bubble); }
-    .dots i { width: 7px; height: 7px; border-radius: 50%; background: var(--muted); animation: blink 1.2s infinite; }
-    .dots i:nth-child(2) { animation-delay: .2s; } .dots i:nth-child(3) { animation-delay: .4s; }
-    @keyframes blink { 0%, 60%, 100% { opacity: .3; } 30% { opacity: 1; } }
-
-    .compose { flex: none; display: flex; align-items: flex-end; gap: 8px; margin: 0; padding: 8px 12px 12px; }
-    /* Below 16px iOS zooms the page in when the text box takes focus. */
-    textarea { flex: 1; min-width: 0; height: 44px; max-height: min(140px, 34vh); padding: 9px 14px; resize: none; font-size: 16px;
-      line-height: 24px; border: 1px solid var(--field); border-radius: 22px; background: var(--surface); scrollbar-width: thin; }
-    textarea::placeholder { color: var(--muted); opacity: 1; }
-    textarea:focus-visible { outline-color: var(--muted); outline-offset: -1px; }
-    .send { flex: none; width: 44px; height: 44px; padding: 0; display: grid; place-items: center; border: 1px solid transparent;
-      border-radius: 50%; background: var(--accent); color: var(--ink); }
-    .over { flex: none; margin: 0; padding: 6px 18px 0; font-size: 12px; }
-
-    /* Phones, and desktops zoomed in until they are as narrow. The launcher becomes the close button of the header. */
-    @media (max-width: 480px), (max-height: 400px) {
-      .root .panel { inset: var(--top, 0) 0 auto; width: auto; height: 100vh; height: 100dvh; border: 0; border-radius: 0;
-        padding: 0 env(safe-area-inset-right) 0 env(safe-area-inset-left); }
-      .root.squeezed .panel { height: var(--height); }
-      .head { margin: 0 calc(0px - env(safe-area-inset-right)) 0 calc(0px - env(safe-area-inset-left));
-        padding: calc(15px + env(safe-area-inset-top)) 64px 15px max(18px, env(safe-area-inset-left)); }
-      .root:not(.squeezed) .compose { padding-bottom: max(12px, env(safe-area-inset-bottom)); }
-      .root .launcher[aria-expanded="true"] { top: calc(6px + env(safe-area-inset-top) + var(--top, 0px)); bottom: auto; left: auto;
-        right: max(8px, env(safe-area-inset-right)); width: 44px; height: 44px; box-shadow: none; }
-    }
-    @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
-    @media print { .root { display: none; } }
-  `;
-
-  /** The accent and, over it, black or white: one of the two always has a contrast of 4.5 or more. */
+  /** The accent and, over it, black or white: whichever has the greater contrast. */
   function palette(colour) {
-    let hex = /^#([0-9a-f]{3}|[0-9a-f]{6})$/i.test(colour) ? colour.slice(1) : "0f766e";
-    if (hex.length === 3) hex = hex.replace(/./g, "$&$&");
-    const [r, g, b] = [0, 2, 4].map((at) => {
-      const part = parseInt(hex.slice(at, at + 2), 16) / 255;
-      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-    });
+    const hex = /^#([0-9a-f]{3}){1,2}$/i.test(colour) ? colour.slice(1) : "0f766e";
+    const [r, g, b] = hex.match(hex.length === 3 ? /./g : /../g)
+      .map((part) => (parseInt(part, 16) / (16 ** part.length - 1)) ** 2.2);
     const ink = 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff"; // WCAG 2 relative luminance
     return `.root { --accent: #${hex}; --ink: ${ink}; }`;
   }
 
-  // ---------------------------------------------------------------- nodes
+  // -- nodes
 
   function h(tag, props = {}, ...children) {
     const node = document.createElement(tag);
@@ -149,98 +125,53 @@
     return node;
   }
 
-  function icon(path) {
-    const make = (tag, attributes) => {
-      const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-      for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-      return node;
-    };
-    const svg = make("svg", { viewBox: "0 0 24 24", width: 24, height: 24, "aria-hidden": "true" });
-    svg.append(make("path", { d: path }));
+  function icon(drawing) {
+    const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+    svg.setAttribute("viewBox", "0 0 24 24");
+    svg.setAttribute("aria-hidden", "true");
+    path.setAttribute("d", drawing);
+    svg.append(path);
     return svg;
   }
 
-  // Message text is never parsed as HTML: marks and links become nodes, all else stays text.
-  const LINKS = "(https?:\\/\\/[^\\s<>\"«»]+)|([\\w.+-]{1,64}@[\\w-]+(?:\\.[\\w-]+)+)";
-  const MARKS = "`([^`\\n]+)`|\\*\\*(?=\\S)([^\\n]+?)\\*\\*|\\[([^\\]\\n]+)\\]\\(((?:https?:\\/\\/|mailto:|tel:)[^\\s)]+)\\)";
+  // Bold, a named link, an address, a mail address.
+  const MARKS = new RegExp(
+    "\\*\\*(?=\\S)([^*\\n]+)\\*\\*|\\[([^\\]\\n]+)\\]\\(((?:https?:\\/\\/|mailto:|tel:)[^\\s)]+)\\)" +
+    "|(https?:\\/\\/[^\\s<>\"«»]*[^\\s<>\"«».,;:!?*'”’)\\]])|([\\w.+-]{1,64}@[\\w-]+(?:\\.[\\w-]+)+)", "gi");
 
-  function link(href, text) {
-    let url;
-    try {
-      url = new URL(href);
-    } catch {
-      return text;
-    }
-    if (!["http:", "https:", "mailto:", "tel:"].includes(url.protocol)) return text;
-    return h("a", { href: url.href, target: "_blank", rel: "noopener noreferrer nofollow", title: href }, text);
-  }
-
-  /** The nodes of one line. `marks`: Markdown's bold, code and links too, not only bare addresses. */
-  function inline(text, marks) {
-    const nodes = [];
-    let done = 0;
-    for (const match of text.matchAll(new RegExp(marks ? `${MARKS}|${LINKS}` : `()()()()${LINKS}`, "gi"))) {
-      const [whole, code, bold, label, target, address, mail] = match;
-      let end = match.index + whole.length;
-      let node;
-      if (code) node = h("code", {}, code);
-      else if (bold) node = h("strong", {}, ...inline(bold, false));
-      else if (label) node = link(target, label);
-      else if (mail) node = link(`mailto:${mail}`, mail);
-      else {
-        // The full stop after an address is the sentence's; a bracket is the address's if it opened there.
-        const bare = address.replace(address.includes("(") ? /[.,;:!?*'”’]+$/ : /[.,;:!?*'”’)\]]+$/, "");
-        end -= address.length - bare.length;
-        node = link(bare, bare);
-      }
-      nodes.push(text.slice(done, match.index), node);
-      done = end;
-    }
-    nodes.push(text.slice(done));
-    return nodes.filter((node) => node !== "");
-  }
-
-  /** The nodes of an answer: lines, with lists where lines begin with a bullet or a number. */
+  /** The nodes of a text. It is never parsed as HTML: marks and links become nodes, all else stays text. */
   function rich(text) {
     const nodes = [];
-    let list = null;
-    for (const line of text.trim().split(/\r?\n/)) {
-      const item = /^\s*(?:[-*•]|(\d{1,3})[.)])\s+(\S.*)$/.exec(line);
-      if (!item) {
-        list = null;
-        nodes.push(h("div", {}, ...inline(line, true)));
-        continue;
-      }
-      const tag = item[1] ? "ol" : "ul";
-      if (list?.localName !== tag) nodes.push((list = h(tag, item[1] ? { start: Number(item[1]) } : {})));
-      list.append(h("li", {}, ...inline(item[2], true)));
+    let done = 0;
+    for (const match of text.matchAll(MARKS)) {
+      const [whole, bold, label, target, address, mail] = match;
+      const href = target || address || `mailto:${mail}`;
+      nodes.push(text.slice(done, match.index), bold ? h("strong", {}, bold)
+        : h("a", { href, target: "_blank", rel: "noreferrer nofollow", title: href }, label || address || mail));
+      done = match.index + whole.length;
     }
-    return nodes;
+    return [...nodes, text.slice(done)];
   }
 
-  const badge = h("span", { className: "badge", hidden: true, id: "unread", "aria-hidden": "true" });
-  const launcher = h("button", { className: "launcher", type: "button", "aria-controls": "panel", "aria-expanded": "false" });
-  launcher.setAttribute("aria-label", words.open);
-  launcher.append(icon("M21 12a8.5 8.5 0 0 1-12.6 7.4L3.5 20.5l1.2-4.6A8.5 8.5 0 1 1 21 12zM8.5 10.5h7M8.5 14h4.5"), badge);
-  const glyph = { open: launcher.firstChild, close: icon("M6 6l12 12M18 6L6 18") };
-
+  const CHAT = "M21 12a8.5 8.5 0 0 1-12.6 7.4L3.5 20.5l1.2-4.6A8.5 8.5 0 1 1 21 12zM8.5 10.5h7M8.5 14h4.5";
+  const CROSS = "M6 6l12 12M18 6L6 18";
+  const badge = h("span", { className: "badge", hidden: true, "aria-hidden": "true" });
+  const launcher = h("button", { className: "launcher", type: "button", "aria-expanded": "false",
+    "aria-label": words.open }, icon(CHAT), badge);
   const title = h("h2", { id: "title" }, options.title || words.title);
   const notice = h("div", { className: "notice", role: "status", hidden: true });
-  const log = h("div", { className: "log", role: "log", "aria-live": "polite", "aria-label": words.log });
+  const log = h("div", { className: "log", role: "log", "aria-label": words.log });
   const typing = h("div", { role: "status" });
   const scroll = h("div", { className: "scroll", tabIndex: 0, role: "group", "aria-label": words.log }, log, typing);
-  const over = h("p", { className: "over error", id: "over", role: "status", hidden: true });
-  const field = h("textarea", { id: "field", rows: 1, placeholder: words.placeholder, enterKeyHint: "send" });
-  field.setAttribute("aria-describedby", "over");
-  const send = h("button", { className: "send", type: "submit", "aria-label": words.send }, icon("M12 19V5M6 11l6-6 6 6"));
-  const form = h("form", { className: "compose" },
-    h("label", { className: "sr", htmlFor: "field" }, words.label), field, send);
-  const panel = h("div", { className: "panel", id: "panel", role: "dialog", "aria-labelledby": "title", hidden: true },
-    h("div", { className: "head" }, title), notice, scroll, over, form);
+  const field = h("textarea", { rows: 1, placeholder: words.placeholder, enterKeyHint: "send", "aria-label": words.label });
+  const form = h("form", {}, field,
+    h("button", { className: "send", type: "submit", "aria-label": words.send }, icon("M12 19V5M6 11l6-6 6 6")));
+  const panel = h("div", { className: "panel", role: "dialog", "aria-labelledby": "title", hidden: true },
+    h("div", { className: "head" }, title), notice, scroll, form);
   const body = h("div", { className: "root", lang: locale }, launcher, panel);
   body.classList.toggle("left", /left/.test(options.position));
 
-  // ---------------------------------------------------------------- memory
+  // -- memory
 
   const KEY = `ragline:${base.origin}:${site}`;
   let token = null; // the visitor's
@@ -249,10 +180,10 @@
   function recall() {
     try {
       const kept = JSON.parse(localStorage.getItem(KEY)) || {};
-      token = typeof kept.token === "string" ? kept.token : null;
+      token = kept.token || null;
       seen = Number(kept.seen) || 0;
     } catch {
-      // Storage is blocked or not ours: this page's memory has to do.
+      // Storage is blocked: the conversation lasts as long as the page.
     }
   }
 
@@ -260,50 +191,42 @@
     try {
       localStorage.setItem(KEY, JSON.stringify({ token, seen }));
     } catch {
-      // As above: the conversation lasts as long as the page.
+      // As above.
     }
   }
 
-  // ---------------------------------------------------------------- requests
+  // -- requests
 
-  class Refusal extends Error {
-    /** `status` 0: no answer came. `detail`: the server's words for the visitor, if any. */
-    constructor(status, detail, wait) {
-      super(detail || `status ${status}`);
-      Object.assign(this, { status, detail, wait, transient: !status || [408, 425, 429].includes(status) || status >= 500 });
-    }
-  }
+  /** `status` 0: no answer came. `detail`: the server's words for the visitor, if any. */
+  const refusal = (status, detail = "", wait = 0) => Object.assign(new Error(detail || `status ${status}`),
+    { status, detail, wait, transient: [0, 408, 425, 429].includes(status) || status >= 500 });
 
   const backoff = (failures) => Math.min(30, 2 ** failures) * 1000 * (0.75 + Math.random() / 2);
 
-  async function request(path, payload, bearer) {
-    const headers = {};
+  async function call(path, bearer, payload, { signal = AbortSignal.timeout(20000), ...headers } = {}) {
     if (payload) headers["Content-Type"] = "application/json";
     if (bearer) headers.Authorization = `Bearer ${bearer}`;
-    let response, data;
-    try {
-      response = await fetch(new URL(path, base), {
-        method: payload ? "POST" : "GET", headers, body: payload && JSON.stringify(payload),
-        credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(20000),
-      });
-      data = await response.json().catch((error) => { if (response.ok) throw error; });
-    } catch {
-      throw new Refusal(0);
-    }
-    if (response.ok) return data;
-    const detail = [data?.detail].flat().map((part) => part?.msg ?? part).filter((part) => typeof part === "string");
-    const after = response.headers.get("Retry-After");
-    const wait = after && (Number(after) || (Date.parse(after) - Date.now()) / 1000);
-    throw new Refusal(response.status, detail.join(" "), wait ? Math.min(120, Math.max(1, wait)) * 1000 : 0);
+    const response = await fetch(new URL(path, base), {
+      method: payload ? "POST" : "GET", headers, body: payload && JSON.stringify(payload),
+      credentials: "omit", cache: "no-store", signal,
+    }).catch(() => { throw refusal(0); });
+    if (response.ok) return response;
+    const { detail } = (await response.json().catch(() => null)) || {};
+    const wait = Math.min(120, Number(response.headers.get("Retry-After")) || 0) * 1000;
+    throw refusal(response.status, typeof detail === "string" ? detail : "", wait * (1 + Math.random() / 4));
+  }
+
+  async function request(...about) {
+    const response = await call(...about);
+    return response.json().catch(() => { throw refusal(0); });
   }
 
   let ready = false; // the server has confirmed the token on this page
   let opening = null;
-  let renewed = false;
 
   function session() {
     if (ready) return Promise.resolve();
-    opening ??= request("session", { token, locale }).then((data) => {
+    opening ??= request("session", null, { token, locale }).then((data) => {
       if (data.token !== token) forget();
       token = data.token;
       ready = true;
@@ -314,31 +237,26 @@
     return opening;
   }
 
-  /** A request in the visitor's name. A 401 costs the old session and gets one new one, not a loop of them. */
-  async function authed(path, payload) {
+  /** A request in the visitor's name. A 401 gets one new session, not a loop of them. */
+  async function authed(path, payload, renew = true) {
     await session();
     const used = token;
     try {
-      const data = await request(path(), payload, used);
-      renewed = false;
-      return data;
+      return await request(path(), used, payload);
     } catch (error) {
-      if (error.status !== 401 || (renewed && token === used)) throw error;
+      if (error.status !== 401 || !renew) throw error;
       if (token === used) {
-        renewed = true;
         token = null;
         ready = false;
       }
-      await session();
-      return request(path(), payload, token);
+      return authed(path, payload, false);
     }
   }
 
-  // ---------------------------------------------------------------- conversation
+  // -- conversation
 
   let items = []; // {role, text, at, seq?, id?, state?: sending | failed | refused, node}
   let cursor = 0; // the newest seq of the feed; our own receipts do not move it, an earlier answer may be on its way
-  let unread = 0;
   let welcome = null;
   const days = new Map();
 
@@ -351,38 +269,27 @@
   }
 
   function greet(text) {
-    welcome = h("div", { className: "msg assistant", "data-role": "greeting" }, h("div", { className: "bubble" }, ...rich(text)));
+    welcome = h("div", { className: "msg assistant" }, h("div", { className: "bubble" }, ...rich(text)));
     render();
   }
 
   const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
-  const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
-
-  function dayName(date) {
-    const ago = Math.round((midnight(new Date()) - midnight(date)) / 864e5);
-    const name = ago >= 0 && ago < 2
-      ? new Intl.RelativeTimeFormat(locale, { numeric: "auto" }).format(-ago, "day")
-      : new Intl.DateTimeFormat(locale, { day: "numeric", month: "long", year: ago > 300 ? "numeric" : undefined }).format(date);
-    return name[0].toUpperCase() + name.slice(1);
-  }
+  const calendar = new Intl.DateTimeFormat(locale, { dateStyle: "long" });
 
   function draw(item) {
-    const own = item.role === "visitor";
     item.meta = h("div", { className: "meta" });
-    item.node = h("div", { className: `msg ${item.role}`, "data-role": item.role },
+    item.node = h("div", { className: `msg ${item.role}` },
       h("span", { className: "sr" }, `${words[item.role]}: `),
-      h("div", { className: "bubble" }, ...(own ? inline(item.text, false) : rich(item.text))));
+      h("div", { className: "bubble" }, ...rich(item.text)));
     const named = [...new Set((item.citations || []).map((source) => source.title).filter(Boolean))];
     if (named.length) item.node.append(h("div", { className: "sources" }, `${words.sources}: ${named.join(" · ")}`));
     item.node.append(item.meta);
     mark(item);
   }
 
-  /** Shows where a message stands: under it, and as data-state for the page's own tests. */
+  /** Shows under a message where it stands. */
   function mark(item) {
-    const { meta, node, state } = item;
-    node.dataset.state = state || "sent";
-    if (item.seq) node.dataset.seq = item.seq;
+    const { meta, state } = item;
     meta.replaceChildren();
     if (state === "failed" || state === "refused") {
       meta.append(h("span", { className: "error" }, item.error ? `${words.failed}: ${item.error}` : words.failed));
@@ -403,9 +310,9 @@
     const wanted = welcome ? [welcome] : [];
     let last;
     for (const item of items) {
-      const day = midnight(item.at);
+      const day = item.at.toDateString();
       if (day !== last) {
-        if (!days.has(day)) days.set(day, h("div", { className: "day" }, dayName(item.at)));
+        if (!days.has(day)) days.set(day, h("div", { className: "day" }, calendar.format(item.at)));
         if (!wanted.includes(days.get(day))) wanted.push(days.get(day));
       }
       last = day;
@@ -424,8 +331,8 @@
   /** Scrolls to the end, or to the beginning of a message that is taller than the list. */
   function settle(item) {
     scroll.scrollTop = scroll.scrollHeight;
-    const tall = item?.node && item.node.offsetHeight > scroll.clientHeight - 24;
-    if (tall) scroll.scrollTop = item.node.offsetTop - scroll.offsetTop - 12;
+    const node = item?.node;
+    if (node?.offsetHeight > scroll.clientHeight - 24) scroll.scrollTop = node.offsetTop - scroll.offsetTop - 12;
   }
 
   function receive(messages) {
@@ -434,15 +341,13 @@
     for (const message of messages) {
       cursor = Math.max(cursor, message.seq);
       if (items.some((item) => item.seq === message.seq)) continue;
-      const role = ["visitor", "operator"].includes(message.role) ? message.role : "assistant";
-      const sent = new Date(message.sent_at);
-      const at = isNaN(sent) ? new Date() : sent;
+      const { role, seq, text, citations } = message;
       const own = role === "visitor" && items.find((item) => item.id && item.id === message.client_id);
       if (own) {
-        delivered(own, message.seq);
+        delivered(own, seq);
         continue;
       }
-      newest = { role, text: String(message.text ?? ""), at, seq: message.seq, citations: message.citations };
+      newest = { role, seq, text: text.trim(), citations, at: new Date(message.sent_at) };
       items.push(newest);
       if (role !== "visitor") showTyping(false);
     }
@@ -460,38 +365,35 @@
     }
   }
 
-  function count(number) {
-    unread = number;
+  function count(unread) {
     badge.hidden = !unread;
     badge.textContent = unread > 9 ? "9+" : unread;
     // A description, so that the button keeps its name.
-    if (unread) launcher.setAttribute("aria-description", `${words.unread}: ${unread}`);
-    else launcher.removeAttribute("aria-description");
+    launcher.setAttribute("aria-description", unread ? `${words.unread}: ${unread}` : "");
   }
 
-  // ---------------------------------------------------------------- sending
+  // -- sending
 
-  let queue = []; // in the order written; the head blocks the rest, so that order holds
   let pumping = false;
   let tries = 0;
   let pumpTimer;
 
+  /** In the order written; the first blocks the rest, so that order holds. */
+  const waiting = () => items.filter((item) => ["sending", "failed"].includes(item.state));
+
   // crypto.randomUUID exists on https and localhost only.
-  const uuid = () => "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) =>
-    (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16));
+  const newId = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("-");
 
   function enqueue(text) {
-    const item = { role: "visitor", text, at: new Date(), id: uuid(), state: "sending" };
+    const item = { role: "visitor", text, at: new Date(), id: newId(), state: "sending" };
     items.push(item);
-    queue.push(item);
     render(item);
     pump();
   }
 
   function again(item) {
     field.focus(); // the button that had the focus is about to go
-    if (!queue.includes(item)) queue.push(item);
-    for (const waiting of queue) change(waiting, "sending");
+    for (const other of [item, ...waiting()]) change(other, "sending");
     tries = 0;
     pump();
   }
@@ -503,36 +405,33 @@
   }
 
   function delivered(item, seq) {
-    queue = queue.filter((other) => other !== item);
     // The feed may have brought it before the receipt did.
-    items = items.filter((other) => other === item || !seq || other.seq !== seq);
-    item.seq = seq ?? item.seq;
+    items = items.filter((other) => other === item || other.seq !== seq);
+    item.seq = seq;
     change(item, undefined);
     render();
   }
 
-  /** Sends what waits. A retry carries the same id, so the server takes a message once however often it is sent. */
+  /** Sends what waits. A retry carries the same id, so the server takes a message once. */
   async function pump() {
     clearTimeout(pumpTimer);
     if (pumping) return;
     pumping = true;
-    while (queue.length) {
-      const item = queue[0];
+    for (let item; (item = waiting()[0]); ) {
       try {
         const receipt = await authed(() => "messages", { id: item.id, text: item.text, locale });
         tries = 0;
         delivered(item, receipt.seq);
-        if (queue.length) change(queue[0], "sending");
+        for (const other of waiting()) change(other, "sending");
         active = Date.now();
-        plan(stream ? 5000 : 1500);
+        plan(hears ? 5000 : 1500);
       } catch (error) {
         // Out of reach is waited out; a server that answers gets eight tries, or one bad message blocks the rest.
         if (error.transient && (!error.status || tries < 8)) {
-          for (const waiting of queue) change(waiting, "failed");
+          for (const other of waiting()) change(other, "failed");
           pumpTimer = setTimeout(pump, error.wait || backoff(tries++));
           break;
         }
-        queue = queue.filter((other) => other !== item);
         tries = 0;
         // The same body would be refused again, so no "retry" then.
         change(item, "refused", error.detail, [413, 422].includes(error.status));
@@ -541,18 +440,17 @@
     pumping = false;
   }
 
-  // ---------------------------------------------------------------- receiving
+  // -- receiving
 
   let isOpen = false;
   let stream = null;
-  let streamTimer;
+  let hears = false; // the stream brings something, if only heartbeats: no proxy holds it back
   let streamAfter = 0;
   let drops = 0;
   let polling = false;
   let failures = 0;
   let pollTimer;
   let active = 0; // when the visitor last did something here
-  let typingTimer;
 
   const live = () => isOpen && !document.hidden;
 
@@ -562,39 +460,35 @@
   }
 
   function showTyping(on) {
-    clearTimeout(typingTimer);
-    typing.replaceChildren();
-    if (!on) return;
-    const dots = h("span", { className: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
-    typing.append(h("span", { className: "sr" }, words.typing), dots);
-    typingTimer = setTimeout(showTyping, 60000, false); // the "off" may have been lost with a stream
-    render();
+    typing.replaceChildren(...(on ? [h("div", { className: "bubble" }, words.typing)] : []));
+    if (on) render();
   }
 
-  /** Looks for messages next in `delay` ms; with a stream that is only a net under it. */
   function plan(delay) {
     clearTimeout(pollTimer);
     pollTimer = setTimeout(poll, delay);
   }
 
+  /** Asks for messages unless the stream brings them, and opens the stream. */
   async function poll() {
     clearTimeout(pollTimer);
     if (polling) return;
     if (!live()) return peek();
+    const heard = hears;
+    if (heard && !items.some((item) => item.seq > cursor)) return plan(10000);
     polling = true;
     let next;
     try {
       const { messages = [] } = await authed(() => `messages?after=${cursor}`);
-      if (failures && queue.length) pump(); // the server is back: no need to wait out the backoff
+      if (failures) pump(); // the server is back: no need to wait out the backoff
       failures = 0;
       showNotice("");
       receive(messages);
-      if (Date.now() >= streamAfter) connect();
-      const idle = Date.now() - active;
-      const waiting = items.at(-1)?.role === "visitor" && idle < 60000;
-      next = messages.length >= 50 ? 0 : (stream && !waiting) || idle > 300000 ? 25000 : 4000;
+      if (heard && messages.length) hangUp(); // it should have brought them
+      connect();
+      next = messages.length >= 200 ? 0 : Date.now() - active > 300000 ? 25000 : 4000;
     } catch (error) {
-      showNotice(error.transient ? words.lost : error.detail || words.refused);
+      showNotice(error.transient && error.status !== 429 ? words.lost : error.detail || words.refused);
       next = error.wait || (error.transient ? backoff(failures++) : 60000);
     }
     polling = false;
@@ -602,32 +496,55 @@
     plan(next);
   }
 
-  function connect() {
-    if (stream || !live() || !ready) return;
-    clearTimeout(streamTimer);
-    const url = new URL("events", base);
-    url.search = new URLSearchParams({ token, after: cursor });
-    const source = (stream = new EventSource(url));
-    let since = Infinity;
-    source.onopen = () => { since = Date.now(); };
-    source.onmessage = (event) => receive([JSON.parse(event.data)]);
-    source.addEventListener("typing", (event) => showTyping(JSON.parse(event.data).on));
-    source.onerror = () => {
-      if (stream !== source) return;
-      hangUp();
-      // An EventSource does not say why it failed; a poll does (401, no network), and fills the gap.
-      drops = Date.now() - since > 10000 ? 0 : drops + 1;
-      const pause = backoff(drops);
-      streamAfter = Date.now() + pause;
-      streamTimer = setTimeout(connect, pause);
-      poll();
+  // Not an EventSource: that one sends no headers, and a token in the address ends up in logs.
+  async function connect() {
+    if (stream || !live() || !ready || Date.now() < streamAfter) return;
+    const own = (stream = new AbortController());
+    const begun = Date.now();
+    let watchdog, wait;
+    const listen = () => {
+      clearTimeout(watchdog);
+      watchdog = setTimeout(() => own.abort(), 40000); // a heartbeat comes every 15 s
     };
+    listen();
+    try {
+      const last = cursor ? { "Last-Event-ID": cursor } : {};
+      const response = await call("events", token, null, { signal: own.signal, Accept: "text/event-stream", ...last });
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = ""; ; ) {
+        const { value, done } = await reader.read();
+        if (done || stream !== own) break;
+        hears = true;
+        failures = 0;
+        showNotice("");
+        listen();
+        const events = (rest + value).split("\n\n");
+        rest = events.pop();
+        events.forEach(take);
+      }
+    } catch (error) {
+      wait = error.wait; // what else is wrong, the next poll finds out
+    }
+    clearTimeout(watchdog);
+    if (stream !== own) return;
+    hangUp();
+    drops = Date.now() - begun > 10000 ? 0 : drops + 1;
+    const pause = wait || backoff(drops);
+    streamAfter = Date.now() + pause;
+    plan(Math.min(pause, 4000));
+  }
+
+  /** One event of the stream; the server writes its data on one line. */
+  function take(event) {
+    const { event: kind, data } = Object.fromEntries(event.split("\n").map((line) => line.split(/: (.*)/s)));
+    if (kind === "message") receive([JSON.parse(data)]);
+    if (kind === "typing") showTyping(JSON.parse(data).on);
   }
 
   function hangUp() {
-    clearTimeout(streamTimer);
-    stream?.close();
+    stream?.abort();
     stream = null;
+    hears = false;
     showTyping(false);
   }
 
@@ -635,7 +552,7 @@
   async function peek() {
     if (!token || isOpen || document.hidden) return;
     try {
-      const { messages = [] } = await request(`messages?after=${Math.max(seen, cursor)}`, null, token);
+      const { messages = [] } = await request(`messages?after=${Math.max(seen, cursor)}`, token);
       if (!isOpen) count(messages.filter((message) => message.role !== "visitor").length);
     } catch (error) {
       if (error.status !== 401) return plan(60000);
@@ -644,44 +561,46 @@
     if (Date.now() - active < 600000) plan(20000);
   }
 
-  // ---------------------------------------------------------------- the panel
+  // -- the panel
 
-  const phone = matchMedia("(max-width: 480px), (max-height: 400px)");
+  const phone = matchMedia(NARROW);
 
   function fit() {
     panel.ariaModal = String(phone.matches);
-    // iOS lays its keyboard over the page: the visible part is known to visualViewport only. Pinch zoom is left alone.
-    const view = window.visualViewport;
-    const squeezed = isOpen && phone.matches && view && view.scale < 1.01 && innerHeight - view.height > 60;
-    body.classList.toggle("squeezed", Boolean(squeezed));
+    // iOS lays its keyboard over the page; only visualViewport knows what is left. Pinch zoom is left alone.
+    const view = visualViewport;
+    const squeezed = isOpen && phone.matches && view.scale < 1.01 && innerHeight - view.height > 60;
+    body.classList.toggle("squeezed", squeezed);
     body.style.setProperty("--top", squeezed ? `${view.offsetTop}px` : "0px");
-    body.style.setProperty("--height", squeezed ? `${view.height}px` : "100%");
-    if (isOpen && squeezed) settle();
+    body.style.setProperty("--height", `${view.height}px`);
+    if (squeezed) settle();
   }
 
   function grow() {
     const low = atEnd();
     field.style.height = "auto";
     field.style.height = `${Math.min(140, Math.max(44, field.scrollHeight + 2))}px`;
-    const extra = [...field.value.trim()].length - LIMIT;
-    over.hidden = extra <= 0;
-    over.textContent = extra > 0 ? `${words.over}: ${extra}` : "";
-    field.ariaInvalid = String(extra > 0);
+    const extra = [...field.value.trim()].length - 4000;
+    field.setCustomValidity(extra > 0 ? `${words.over}: ${extra}` : ""); // the browser shows it when it is to be sent
     if (low) settle();
+  }
+
+  function show(on) {
+    isOpen = on;
+    active = Date.now();
+    panel.hidden = !on;
+    launcher.setAttribute("aria-expanded", String(on));
+    launcher.setAttribute("aria-label", on ? words.close : words.open);
+    launcher.firstChild.replaceWith(icon(on ? CROSS : CHAT));
+    fit();
   }
 
   function open() {
     if (!isOpen) {
-      isOpen = true;
-      active = Date.now();
-      panel.hidden = false;
-      launcher.setAttribute("aria-expanded", "true");
-      launcher.setAttribute("aria-label", words.close);
-      glyph.open.replaceWith(glyph.close);
+      show(true);
       if (!ready) recall(); // another tab may have begun the conversation
       if (!cursor) log.ariaBusy = "true"; // or the whole history would be read aloud
       count(0);
-      fit();
       settle();
       wake();
     }
@@ -691,18 +610,12 @@
   function close() {
     if (!isOpen) return;
     const inside = root.activeElement;
-    isOpen = false;
-    panel.hidden = true;
-    launcher.setAttribute("aria-expanded", "false");
-    launcher.setAttribute("aria-label", words.open);
-    glyph.close.replaceWith(glyph.open);
-    fit();
+    show(false);
     if (inside) launcher.focus({ preventScroll: true });
-    active = Date.now();
     wake();
   }
 
-  /** After every change of what the visitor sees: the stream only runs while someone looks (browsers allow six per host). */
+  /** The stream runs only while someone looks: browsers allow six per host. */
   function wake() {
     if (!live()) hangUp();
     if (document.hidden) clearTimeout(pollTimer);
@@ -713,7 +626,7 @@
   form.onsubmit = (event) => {
     event.preventDefault();
     const text = field.value.trim();
-    if (text && over.hidden) {
+    if (text) {
       field.value = "";
       grow();
       enqueue(text);
@@ -722,14 +635,12 @@
   };
   field.oninput = grow;
   launcher.onclick = () => (isOpen ? close() : open());
-
   body.onkeydown = (event) => {
     event.stopPropagation(); // the page's one-key shortcuts see the host element, not a text box
     if (event.isComposing || event.keyCode === 229) return; // Enter and Esc belong to the input method then
     if (event.key === "Escape" && isOpen) {
       event.preventDefault();
       close();
-      launcher.focus({ preventScroll: true });
     } else if (event.key === "Enter" && event.target === field && !event.shiftKey) {
       event.preventDefault();
       form.requestSubmit();
@@ -746,15 +657,14 @@
   body.onkeyup = body.onkeypress = (event) => event.stopPropagation();
 
   document.addEventListener("visibilitychange", wake);
-  addEventListener("online", () => { failures = drops = tries = streamAfter = 0; wake(); if (queue.length) pump(); });
+  addEventListener("online", () => { failures = drops = tries = streamAfter = 0; wake(); pump(); });
   addEventListener("offline", () => { hangUp(); wake(); }); // the poll finds out whether our server is out of reach too
   addEventListener("pagehide", hangUp); // an open stream would keep the page out of the back-forward cache
   addEventListener("pageshow", (event) => { if (event.persisted) wake(); });
   phone.addEventListener("change", fit);
-  window.visualViewport?.addEventListener("resize", fit);
-  window.visualViewport?.addEventListener("scroll", fit);
+  for (const kind of ["resize", "scroll"]) visualViewport.addEventListener(kind, fit);
 
-  // ---------------------------------------------------------------- start
+  // -- start
 
   const host = document.createElement("ragline-widget");
   const root = host.attachShadow({ mode: "open" });
@@ -767,7 +677,7 @@
     // Beside <body>, not in it: some frameworks replace the body, and a transform on it would move the launcher.
     document.documentElement.append(host);
     recall();
-    if (token) (window.requestIdleCallback || setTimeout)(peek);
+    plan(1000);
   }
   if (document.body) start();
   else addEventListener("DOMContentLoaded", start, { once: true });
@@ -777,7 +687,8 @@
     close,
     send(text) {
       open();
-      if (String(text ?? "").trim()) enqueue(String(text).trim());
+      text = String(text ?? "").trim();
+      if (text) enqueue(text);
     },
   };
   dispatchEvent(new Event("ragline:ready"));
