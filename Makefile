@@ -39,8 +39,12 @@ lint: $(STAMP) ## Check style, types, imports and the schema
 		DATABASE_URL="sqlite:///$$scratch/check.sqlite3" RAGLINE_CONFIG=/dev/null sh -c \
 		'$(BIN)/ragline db upgrade && $(BIN)/ragline db check'
 
-bench: $(STAMP) ## Measure knowledge import beside the bare encoder
+bench: $(STAMP) ## Measure import, pipeline, ingress and history, each beside its yardstick
 	$(BIN)/python -m bench.kb_import
+	$(BIN)/python -m bench.pipeline --database sqlite
+	$(BIN)/python -m bench.pipeline --database postgresql
+	$(BIN)/python -m bench.ingress
+	$(BIN)/python -m bench.history
 
 chaos: $(STAMP) ## Kill and break everything under load, on both databases, and show that the test has teeth
 	$(BIN)/python -m tests.chaos --database sqlite

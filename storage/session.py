@@ -7,6 +7,7 @@ that turns into a write fails at once with *database is locked*), a busy time-ou
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,7 +90,8 @@ def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engi
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("ragline_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        driver: Any = connection.connection.driver_connection
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
@@ -141,7 +143,7 @@ class Database:
         try:
             with Session(engine, expire_on_commit=False) as session:
                 yield session
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
+        except (OperationalError, InterfaceError, PoolTimeout, sqlite3.OperationalError) as error:
             cause = getattr(error, "orig", None) or error
             raise DatabaseUnavailable(
                 f"the database does not answer ({type(cause).__name__}); check DATABASE_URL and the disk"
