@@ -94,7 +94,7 @@ def test_the_demo_page_answers_in_the_browser(stack: Stack, language: str, width
         box.fill(ASK[language])
         box.press("Enter")
         log = page.get_by_role("log")
-        expect(log).to_contain_text(WORDS[language][1], timeout=4_000)
+        expect(log).to_contain_text(WORDS[language][1], timeout=10_000)
         _screenshot(page, f"widget-{language}-{width}.png")
         answered = log.inner_text()
         page.reload()
