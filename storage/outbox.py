@@ -90,7 +90,11 @@ _PARTS: Select[Any] = (
     .where(*_OF_REPLY)
     .order_by(outbox_rows.c.part)
 )
-_HOLD: Update = outbox_rows.update().where(outbox_rows.c.id == bindparam("row_id")).values(due_at=bindparam("until"))
+_HOLD: Update = (
+    outbox_rows.update()
+    .where(outbox_rows.c.id == bindparam("row_id"), outbox_rows.c.status == "pending")
+    .values(due_at=bindparam("until"))
+)
 _EXTEND: Update = (
     outbox_rows.update()
     .where(
