@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Literal
 
-from sqlalchemy import Table, bindparam, select, tuple_, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
@@ -21,6 +23,33 @@ from storage.models import Conversation, Message, Quarantine
 _conversation: Table = Conversation.__table__  # type: ignore[attr-defined]
 _message: Table = Message.__table__  # type: ignore[attr-defined]
 _quarantine: Table = Quarantine.__table__  # type: ignore[attr-defined]
+
+# SQLite finds a row by (a, b, c) IN (...) only by reading the whole table; each of these reads an index.
+_CONVERSATIONS = (
+    select(_conversation)
+    .where(
+        _conversation.c.channel == bindparam("channel"),
+        _conversation.c.account == bindparam("account"),
+        _conversation.c.key.in_(bindparam("keys", expanding=True)),
+    )
+    .order_by(_conversation.c.key)
+    .with_for_update()
+)
+_KNOWN = (
+    _message.c.id, _message.c.conversation_id, _message.c.seq, _message.c.answerable, _message.c.fingerprint,
+    _message.c.channel, _message.c.account, _message.c.external_id, _message.c.update_key,
+)  # fmt: skip
+_EXTERNALS = select(*_KNOWN).where(
+    _message.c.channel == bindparam("channel"),
+    _message.c.account == bindparam("account"),
+    _message.c.conversation_id == bindparam("talk"),
+    _message.c.external_id.in_(bindparam("ids", expanding=True)),
+)
+_UPDATES = select(*_KNOWN).where(
+    _message.c.channel == bindparam("channel"),
+    _message.c.account == bindparam("account"),
+    _message.c.update_key.in_(bindparam("keys", expanding=True)),
+)
 
 
 @dataclass(frozen=True)
@@ -218,35 +247,36 @@ def _lock_conversations(session: Session, envelopes: Sequence[Envelope], now: da
         ],
     )
     # Sorted, so that two groups with the same conversations lock them in the same order.
-    found = session.connection().execute(
-        select(_conversation)
-        .where(tuple_(_conversation.c.channel, _conversation.c.account, _conversation.c.key).in_(keys))
-        .order_by(_conversation.c.channel, _conversation.c.account, _conversation.c.key)
-        .with_for_update()
-    )
-    return {(row.channel, row.account, row.key): row for row in found}
+    found: dict[tuple[str, ...], Any] = {}
+    for (channel, account), of_account in groupby(keys, key=lambda key: key[:2]):
+        wanted = {"channel": channel, "account": account, "keys": [key for _, _, key in of_account]}
+        for row in session.connection().execute(_CONVERSATIONS, wanted):
+            found[row.channel, row.account, row.key] = row
+    return found
 
 
 def _known_messages(
     session: Session, envelopes: Sequence[Envelope], conversations: dict[tuple[str, ...], Any]
 ) -> dict[tuple[str, ...], _Known]:
-    externals = {(conversations[e.channel, e.account, e.conversation].id, e.external_id) for e in envelopes}
-    updates = {(e.channel, e.account, e.update_key) for e in envelopes if e.update_key}
-    columns = select(
-        _message.c.id, _message.c.conversation_id, _message.c.seq, _message.c.answerable, _message.c.fingerprint,
-        _message.c.channel, _message.c.account, _message.c.external_id, _message.c.update_key,
-    )  # fmt: skip
-    wanted = [columns.where(tuple_(_message.c.conversation_id, _message.c.external_id).in_(sorted(externals)))]
-    if updates:
-        key = tuple_(_message.c.channel, _message.c.account, _message.c.update_key)
-        wanted.append(columns.where(key.in_(sorted(updates))))
+    externals: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    updates: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for e in envelopes:
+        externals[e.channel, e.account, conversations[e.channel, e.account, e.conversation].id].add(e.external_id)
+        if e.update_key:
+            updates[e.channel, e.account].add(e.update_key)
+    connection = session.connection()
+    found: list[Any] = []
+    for (channel, account, talk), ids in externals.items():
+        wanted = {"channel": channel, "account": account, "talk": talk, "ids": sorted(ids)}
+        found += connection.execute(_EXTERNALS, wanted)
+    for (channel, account), keys in updates.items():
+        found += connection.execute(_UPDATES, {"channel": channel, "account": account, "keys": sorted(keys)})
     known: dict[tuple[str, ...], _Known] = {}
-    for query in wanted:
-        for row in session.connection().execute(query):
-            entry = (row.id, row.conversation_id, row.seq, row.answerable, row.fingerprint)
-            known["external", row.channel, row.account, row.conversation_id, row.external_id] = entry
-            if row.update_key:
-                known["update", row.channel, row.account, row.update_key] = entry
+    for row in found:
+        entry = (row.id, row.conversation_id, row.seq, row.answerable, row.fingerprint)
+        known["external", row.channel, row.account, row.conversation_id, row.external_id] = entry
+        if row.update_key:
+            known["update", row.channel, row.account, row.update_key] = entry
     return known
 
 

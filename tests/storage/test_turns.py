@@ -95,6 +95,11 @@ def deliver(database: Database, row_id: str, external_id: str | None = None) -> 
         return outbox.sent(session, sending, external_id, now=NOW)
 
 
+def has_waiting_in(database: Database, conversation_id: str) -> bool:
+    with database.read() as session:
+        return turns.has_waiting(session, conversation_id)
+
+
 def statuses(database: Database) -> list[str]:
     with database.read() as session:
         return list(session.exec(select(Outbox.status).order_by(Outbox.part)))
