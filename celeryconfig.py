@@ -75,7 +75,7 @@ worker_cancel_long_running_tasks_on_connection_loss = False  # a step's lease in
 
 # Flower shows tasks by these events. Arguments are ids, never texts.
 worker_send_task_events = True
-# What waits is seen by the queues' lengths; an event for it would double the cost of handing a task on.
+# What waits is seen by the queues' lengths; an event for it would be two fifths of the cost of handing a task on.
 task_send_sent_event = False
 task_track_started = False
 

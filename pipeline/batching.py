@@ -1,4 +1,4 @@
-"""Calls of several threads, done together: a model and a server do eight at once for the price of three."""
+"""Calls of several threads, done together: eight at once cost a model or a server less than eight alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ class Batched(Generic[Item, Result]):
                 except Empty:
                     break
             self._do(batch)
-            del batch  # or the last question stays in memory until the next
 
     def _do(self, batch: list[tuple[Item, Future[Result]]]) -> None:
         try:

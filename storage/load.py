@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Table, bindparam, func, literal, or_
+from sqlalchemy import bindparam, func, literal, or_
 from sqlalchemy import select as core_select
 from sqlmodel import Session, col, select
 
 from ragline.settings import LoadSettings
 from storage.models import Message, Turn
+from storage.rows import turns
 
 #: normal; short_history: models are shown no earlier conversation; direct_only: no model is asked.
 Level = Literal["normal", "short_history", "direct_only"]
@@ -18,14 +19,13 @@ Level = Literal["normal", "short_history", "direct_only"]
 LIMITED = "RateLimited"
 
 
-_turns: Table = Turn.__table__  # type: ignore[attr-defined]
 _OPENED = (
     core_select(func.count())
-    .select_from(_turns)
+    .select_from(turns)
     .where(
-        _turns.c.conversation_id == bindparam("talk"),
-        _turns.c.created_at > bindparam("since"),
-        or_(_turns.c.error_class.is_(None), _turns.c.error_class != LIMITED),
+        turns.c.conversation_id == bindparam("talk"),
+        turns.c.created_at > bindparam("since"),
+        or_(turns.c.error_class.is_(None), turns.c.error_class != LIMITED),
     )
 )
 

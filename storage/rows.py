@@ -1,7 +1,7 @@
 """What the hot path reads of a row: tuples by statements that are built once.
 
-A turn takes some forty statements. Built anew, and loaded as objects with identity and change tracking, each of them
-costs three to ten times as much (``python -m bench.pipeline``).
+A turn takes some fifty statements. Built anew, and loaded as objects with identity and change tracking, one of them
+costs about three times as much.
 """
 
 from __future__ import annotations

@@ -92,4 +92,4 @@ def test_a_broken_file_is_named_on_one_line(tmp_path: Path, content: bytes, says
 
 
 def test_a_generated_secret_may_be_in_the_environment() -> None:
-    load_settings({"RAGLINE_REDIS_PASSWORD": "x"})
+    assert load_settings({"RAGLINE_REDIS_PASSWORD": "x"}) == load_settings({})
