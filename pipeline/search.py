@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlmodel import col, select
 
-from pipeline.batching import Batched
+from ragline.batching import Batched
 from ragline.logs import get_logger
 from ragline.settings import Settings
 from storage import knowledge
@@ -101,7 +101,7 @@ class KnowledgeSearcher:
         self._first_store = first_store
         self._lock = threading.Lock()
         self._encoded: dict[str, NDArray[np.float32]] = {}  # touched by the batching thread alone
-        self._dense: Batched[str, list[Hit]] = Batched(self._nearest, most=BATCH, name="dense-search")
+        self._dense: Batched[str, list[Hit]] = Batched(self._nearest, most=BATCH)
         self._snapshot: _Snapshot | None = None
         self._checked = 0.0
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Update, bindparam, select
-from sqlmodel import Session
+from sqlalchemy import Connection, Select, Update, bindparam, select
 
 from ragline.ids import new_id
 from storage.rows import TurnRow, red_flags
@@ -28,10 +27,9 @@ _SETTLE: Update = (
 
 
 def raise_flag(
-    session: Session, turn: TurnRow, cause: str, *, question: str, message_id: str | None, now: datetime
+    connection: Connection, turn: TurnRow, cause: str, *, question: str, message_id: str | None, now: datetime
 ) -> None:
     """One red flag a turn and cause; one that was closed is open again."""
-    connection = session.connection()
     present = connection.execute(_PRESENT, {"turn_id": turn.id, "cause": cause}).first()
     if present is not None:
         connection.execute(_REOPEN, {"flag_id": present.id})
@@ -43,6 +41,6 @@ def raise_flag(
     connection.execute(red_flags.insert(), flag)
 
 
-def settle(session: Session, turn_id: str) -> None:
+def settle(connection: Connection, turn_id: str) -> None:
     """Close the flags that said the customer had got no answer."""
-    session.connection().execute(_SETTLE, {"of_turn": turn_id})
+    connection.execute(_SETTLE, {"of_turn": turn_id})

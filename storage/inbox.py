@@ -12,13 +12,13 @@ from itertools import groupby
 from typing import Any, Literal
 
 from sqlalchemy import Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from pipeline.envelope import Envelope
 from ragline.ids import new_id
 from storage.models import Conversation, Message, Quarantine
+from storage.rows import insert_ignoring
 
 _conversation: Table = Conversation.__table__  # type: ignore[attr-defined]
 _message: Table = Message.__table__  # type: ignore[attr-defined]
@@ -71,13 +71,6 @@ def fingerprint(envelope: Envelope) -> str:
     """SHA-256 over what the customer sent, so that a repeat can be told from another body under the same id."""
     content = [envelope.kind, envelope.text, envelope.sender.id, [m.model_dump(mode="json") for m in envelope.media]]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
-
-
-def insert_ignoring(session: Session, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """``INSERT ... ON CONFLICT DO NOTHING`` on either database."""
-    dialect = session.get_bind().dialect.name
-    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    session.connection().execute(insert.on_conflict_do_nothing(), list(rows))
 
 
 def accept(session: Session, envelopes: Sequence[Envelope], now: datetime) -> list[Acceptance]:
@@ -181,7 +174,7 @@ def accept_one(session: Session, envelope: Envelope, now: datetime) -> Acceptanc
 def quarantine(session: Session, *, channel: str, account: str, body: bytes, error: str, now: datetime) -> None:
     """Keep an authentic delivery nobody could parse; the same body is kept once."""
     insert_ignoring(
-        session,
+        session.connection(),
         _quarantine,
         [
             {
@@ -229,7 +222,7 @@ def _update_key(envelope: Envelope) -> tuple[str, ...]:
 def _lock_conversations(session: Session, envelopes: Sequence[Envelope], now: datetime) -> dict[tuple[str, ...], Any]:
     keys = sorted({(e.channel, e.account, e.conversation) for e in envelopes})
     insert_ignoring(
-        session,
+        session.connection(),
         _conversation,
         [
             {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import bindparam, func, literal, or_
+from sqlalchemy import Connection, bindparam, func, literal, or_
 from sqlalchemy import select as core_select
 from sqlmodel import Session, col, select
 
@@ -51,9 +51,9 @@ def load_level(session: Session, settings: LoadSettings) -> tuple[int, Level]:
     return found, level_of(found, settings)
 
 
-def answered_since(session: Session, conversation_id: str, since: datetime) -> int:
+def answered_since(connection: Connection, conversation_id: str, since: datetime) -> int:
     """Turns opened in a conversation since then, without those the limit closed."""
-    return int(session.connection().execute(_OPENED, {"talk": conversation_id, "since": since}).scalar_one())
+    return int(connection.execute(_OPENED, {"talk": conversation_id, "since": since}).scalar_one())
 
 
 def last_was_limited(session: Session, conversation_id: str, *, before: str) -> bool:

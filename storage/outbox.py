@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, Update, bindparam, func, or_
+from sqlalchemy import Connection, Row, Select, Update, bindparam, func, or_
 from sqlalchemy import select as core_select
 from sqlmodel import Session, col, select
 
@@ -20,7 +20,7 @@ from ragline.errors import safe_text
 from storage import rows, turns
 from storage.flags import raise_flag, settle
 from storage.models import Conversation, FloodWait, Outbox, Turn
-from storage.rows import ConversationRow, OutboxRow, columns, conversations, messages, outbox_rows
+from storage.rows import ConversationRow, OutboxRow, columns, conversations, insert_ignoring, messages, outbox_rows
 from storage.states import move
 
 _waits: Any = FloodWait.__table__  # type: ignore[attr-defined]
@@ -95,6 +95,16 @@ _HOLD: Update = (
     .where(outbox_rows.c.id == bindparam("row_id"), outbox_rows.c.status == "pending")
     .values(due_at=bindparam("until"))
 )
+_WAIT_LONGER: Update = (
+    _waits.update()
+    .where(
+        _waits.c.channel == bindparam("the_channel"),
+        _waits.c.account == bindparam("the_account"),
+        _waits.c.chat == bindparam("the_chat"),
+        _waits.c.until < bindparam("the_until"),
+    )
+    .values(until=bindparam("the_until"))
+)
 _EXTEND: Update = (
     outbox_rows.update()
     .where(
@@ -115,9 +125,8 @@ _LAST_MESSAGE: Select[Any] = (
 )
 
 
-def claim(session: Session, row_id: str, *, now: datetime, lease: timedelta) -> Sending | None:
+def claim(connection: Connection, row_id: str, *, now: datetime, lease: timedelta) -> Sending | None:
     """Take a row for sending. None: not pending, not due, behind an earlier part, or under a flood wait."""
-    connection = session.connection()
     found = connection.execute(_READY, {"row_id": row_id, "now": now}).first()
     if found is None:
         return None
@@ -125,7 +134,7 @@ def claim(session: Session, row_id: str, *, now: datetime, lease: timedelta) -> 
     row, conversation = OutboxRow._make(found[:width]), ConversationRow._make(found[width:-2])
     wait, reply_to = found[-2:]
     if conversation.mode == "human" and row.kind != "operator":
-        _withdraw(session, row, now)
+        _withdraw(connection, row, now)
         return None
     if wait is not None:
         connection.execute(_HOLD, {"row_id": row_id, "until": wait})
@@ -134,97 +143,97 @@ def claim(session: Session, row_id: str, *, now: datetime, lease: timedelta) -> 
         return None
     row = row._replace(attempts=row.attempts + 1)
     taken = {"attempts": row.attempts, "due_at": now + lease}
-    if not move(session, Outbox, row_id, "pending", "sending", where={"attempts": row.attempts - 1}, **taken):
+    if not move(connection, Outbox, row_id, "pending", "sending", where={"attempts": row.attempts - 1}, **taken):
         return None
     return Sending(row, conversation, reply_to)
 
 
-def extend(session: Session, sending: Sending, *, now: datetime, lease: timedelta) -> bool:
+def extend(connection: Connection, sending: Sending, *, now: datetime, lease: timedelta) -> bool:
     """Keep the row of a sender that lives. False when it was taken away."""
     row = sending.row
-    kept = session.connection().execute(_EXTEND, {"row_id": row.id, "mine": row.attempts, "until": now + lease})
+    kept = connection.execute(_EXTEND, {"row_id": row.id, "mine": row.attempts, "until": now + lease})
     return kept.rowcount == 1
 
 
-def sent(session: Session, sending: Sending, external_id: str | None, *, now: datetime) -> Closed | None:
+def sent(connection: Connection, sending: Sending, external_id: str | None, *, now: datetime) -> Closed | None:
     """Commit a delivery; the row gets the conversation's next number. Closes the turn after its last row.
 
     A sender that was taken for dead and was not is heard as long as nobody has begun to send the row again.
     """
     row = sending.row
-    conversation = rows.conversation(session, row.conversation_id, lock=True)
+    conversation = rows.conversation(connection, row.conversation_id, lock=True)
     assert conversation is not None, "an outbox row refers to its conversation"
     seq = conversation.last_seq + 1
     values = {"external_id": external_id, "sent_at": now, "error": None, "error_class": None, "seq": seq}
     mine = {"attempts": row.attempts}
     if not (
-        move(session, Outbox, row.id, "sending", "sent", where=mine, **values)
-        or move(session, Outbox, row.id, "pending", "sent", where={**mine, "resent": True}, **values)
+        move(connection, Outbox, row.id, "sending", "sent", where=mine, **values)
+        or move(connection, Outbox, row.id, "pending", "sent", where={**mine, "resent": True}, **values)
     ):
         return None
-    session.connection().execute(_COUNT_ON, {"talk": conversation.id, "seq": seq})
-    return close_turn(session, row, now)
+    connection.execute(_COUNT_ON, {"talk": conversation.id, "seq": seq})
+    return close_turn(connection, row, now)
 
 
-def postpone(session: Session, sending: Sending, error: Exception, *, due: datetime, counts: bool = True) -> bool:
+def postpone(connection: Connection, sending: Sending, error: Exception, *, due: datetime, counts: bool = True) -> bool:
     """It certainly was not sent: try again at ``due``. An attempt that does not count is as if it had not been."""
     row = sending.row
     values: dict[str, Any] = {"due_at": due, "error": safe_text(error), "error_class": type(error).__name__}
     if not counts:
         values["attempts"] = row.attempts - 1
-    return move(session, Outbox, row.id, "sending", "pending", where={"attempts": row.attempts}, **values)
+    return move(connection, Outbox, row.id, "sending", "pending", where={"attempts": row.attempts}, **values)
 
 
-def flood(session: Session, sending: Sending, error: Exception, *, until: datetime, whole_account: bool) -> None:
+def flood(connection: Connection, sending: Sending, error: Exception, *, until: datetime, whole_account: bool) -> None:
     """The channel asked for a wait: note it for everybody who sends there, and put the row back."""
     conversation = sending.conversation
     chat = "" if whole_account else conversation.key
-    wait = session.get(FloodWait, (conversation.channel, conversation.account, chat))
-    if wait is None:
-        wait = FloodWait(channel=conversation.channel, account=conversation.account, chat=chat, until=until)
-    wait.until = max(wait.until, until)
-    session.add(wait)
-    postpone(session, sending, error, due=until, counts=False)
+    wait = {"channel": conversation.channel, "account": conversation.account, "chat": chat, "until": until}
+    insert_ignoring(connection, _waits, [wait])
+    connection.execute(_WAIT_LONGER, {f"the_{name}": value for name, value in wait.items()})
+    postpone(connection, sending, error, due=until, counts=False)
 
 
-def fail(session: Session, sending: Sending, error: Exception, *, now: datetime, undeliverable: bool) -> Closed | None:
+def fail(
+    connection: Connection, sending: Sending, error: Exception, *, now: datetime, undeliverable: bool
+) -> Closed | None:
     """It can never be sent: the reason is kept, later parts are given up, the turn ends."""
     row = sending.row
-    rows.conversation(session, row.conversation_id, lock=True)
+    rows.conversation(connection, row.conversation_id, lock=True)
     why = {"error": safe_text(error), "error_class": type(error).__name__}
-    if not move(session, Outbox, row.id, "sending", "failed", where={"attempts": row.attempts}, **why):
+    if not move(connection, Outbox, row.id, "sending", "failed", where={"attempts": row.attempts}, **why):
         return None
-    _give_up(session, row, why)
-    return close_turn(session, row, now, undeliverable=undeliverable)
+    _give_up(connection, row, why)
+    return close_turn(connection, row, now, undeliverable=undeliverable)
 
 
 def ambiguous(
-    session: Session, row_id: str, attempt: int, error: Exception, *, now: datetime, resend: bool
+    connection: Connection, row_id: str, attempt: int, error: Exception, *, now: datetime, resend: bool
 ) -> tuple[Closed | None, str | None]:
     """Nobody can say whether it arrived: send once more if that is the account's rule, else keep it so.
 
     Returns the turn this closed, and the state the row has now; None where somebody else has settled it.
     """
-    found = session.connection().execute(_ROW, {"row_id": row_id}).first()
+    found = connection.execute(_ROW, {"row_id": row_id}).first()
     if found is None:
         return None, None
     row = OutboxRow._make(found)
-    rows.conversation(session, row.conversation_id, lock=True)
+    rows.conversation(connection, row.conversation_id, lock=True)
     again = resend and not row.resent
     end = "pending" if again else "ambiguous"
     why = {"error": safe_text(error), "error_class": type(error).__name__}
     also: dict[str, Any] = {"resent": True, "due_at": now} if again else {}
     mine = {"attempts": attempt, "resent": row.resent}
-    if not move(session, Outbox, row_id, "sending", end, where=mine, **why, **also):
+    if not move(connection, Outbox, row_id, "sending", end, where=mine, **why, **also):
         return None, None
-    return (None if again else close_turn(session, row, now)), end
+    return (None if again else close_turn(connection, row, now)), end
 
 
-def close_turn(session: Session, row: OutboxRow, now: datetime, *, undeliverable: bool = False) -> Closed | None:
+def close_turn(connection: Connection, row: OutboxRow, now: datetime, *, undeliverable: bool = False) -> Closed | None:
     """End the row's turn if every answer row is final. A notice closes nothing: its turn has failed already."""
     if row.kind != "answer":
         return None
-    parts = _parts(session, row)
+    parts = _parts(connection, row)
     if any(part.status in ("pending", "sending") for part in parts):
         return None
     bad = next((part for part in parts if part.status != "sent"), None)
@@ -232,14 +241,14 @@ def close_turn(session: Session, row: OutboxRow, now: datetime, *, undeliverable
     values: dict[str, Any] = {"closed_at": now, "step": None}
     if bad is not None:
         values |= {"step": "deliver", "error": bad.error, "error_class": bad.error_class}
-    if not move(session, Turn, row.turn_id, "processing", status, **values):
+    if not move(connection, Turn, row.turn_id, "processing", status, **values):
         return None
     if bad is None:
-        settle(session, row.turn_id)
+        settle(connection, row.turn_id)
     else:
-        _flag(session, row, "undeliverable" if undeliverable else "step_failed", now)
+        _flag(connection, row, "undeliverable" if undeliverable else "step_failed", now)
     # The conversation's row is locked, so a message accepted meanwhile is seen here or sees the closed turn.
-    return Closed(row.turn_id, row.conversation_id, status, turns.has_waiting(session, row.conversation_id))
+    return Closed(row.turn_id, row.conversation_id, status, turns.has_waiting(connection, row.conversation_id))
 
 
 def parts_from(session: Session, row_id: str) -> list[str]:
@@ -291,25 +300,25 @@ def _reply(row: OutboxRow) -> dict[str, Any]:
     return {"of_turn": row.turn_id, "of_kind": row.kind, "of_round": row.round}
 
 
-def _parts(session: Session, row: OutboxRow) -> Sequence[Row[Any]]:
-    return session.connection().execute(_PARTS, _reply(row)).all()
+def _parts(connection: Connection, row: OutboxRow) -> Sequence[Row[Any]]:
+    return connection.execute(_PARTS, _reply(row)).all()
 
 
-def _give_up(session: Session, row: OutboxRow, why: dict[str, Any]) -> None:
-    for part in _parts(session, row):
+def _give_up(connection: Connection, row: OutboxRow, why: dict[str, Any]) -> None:
+    for part in _parts(connection, row):
         if part.status == "pending":
-            move(session, Outbox, part.id, "pending", "failed", **why)
+            move(connection, Outbox, part.id, "pending", "failed", **why)
 
 
-def _flag(session: Session, row: OutboxRow, cause: str, now: datetime) -> None:
-    turn = rows.turn(session, row.turn_id)
+def _flag(connection: Connection, row: OutboxRow, cause: str, now: datetime) -> None:
+    turn = rows.turn(connection, row.turn_id)
     assert turn is not None
-    message = session.connection().execute(_LAST_MESSAGE, {"of_turn": row.turn_id}).first()
+    message = connection.execute(_LAST_MESSAGE, {"of_turn": row.turn_id}).first()
     question, message_id = (message.text, message.id) if message else ("", None)
-    raise_flag(session, turn, cause, question=question, message_id=message_id, now=now)
+    raise_flag(connection, turn, cause, question=question, message_id=message_id, now=now)
 
 
-def _withdraw(session: Session, row: OutboxRow, now: datetime) -> None:
+def _withdraw(connection: Connection, row: OutboxRow, now: datetime) -> None:
     """A person has taken the conversation over: the answer stays with them as a suggestion."""
-    _give_up(session, row, {"error": "a person took the conversation over", "error_class": "Withdrawn"})
-    move(session, Turn, row.turn_id, "processing", "suggested", closed_at=now, step=None)
+    _give_up(connection, row, {"error": "a person took the conversation over", "error_class": "Withdrawn"})
+    move(connection, Turn, row.turn_id, "processing", "suggested", closed_at=now, step=None)

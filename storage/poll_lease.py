@@ -16,8 +16,8 @@ import psutil
 from sqlalchemy import Table, delete, select, update
 from sqlmodel import Session
 
-from storage.inbox import insert_ignoring
 from storage.models import PollLease
+from storage.rows import insert_ignoring
 
 _lease: Table = PollLease.__table__  # type: ignore[attr-defined]
 
@@ -37,7 +37,7 @@ def acquire(session: Session, *, channel: str, account: str, owner: str, now: da
     found = connection.execute(select(_lease).where(mine)).one_or_none()
     if found is None:
         row = {"channel": channel, "account": account, "owner": owner, "until": now + lease}
-        insert_ignoring(session, _lease, [row])
+        insert_ignoring(session.connection(), _lease, [row])
         return connection.execute(select(_lease.c.owner).where(mine)).scalar_one_or_none() == owner
     if found.owner != owner and found.until > now and not _abandoned(found.owner):
         return False

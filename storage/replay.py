@@ -75,7 +75,7 @@ def request(session: Session, turn_id: str, wish: Wish) -> Verdict:
         return verdict
     for row in _answer_rows(session, turn):
         if row.status == "ambiguous":
-            move(session, Outbox, row.id, "ambiguous", "failed", resent=True)
+            move(session.connection(), Outbox, row.id, "ambiguous", "failed", resent=True)
     turn.replay_from = verdict.from_step
     session.add(turn)
     return verdict

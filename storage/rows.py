@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, Table, bindparam, select
-from sqlmodel import Session
+from sqlalchemy import Connection, Select, Table, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
 
@@ -85,18 +85,25 @@ _MESSAGES: Select[Any] = (
 _TURN: Select[Any] = select(*columns(turns, TurnRow)).where(turns.c.id == bindparam("id"))
 
 
-def conversation(session: Session, conversation_id: str, *, lock: bool = False) -> ConversationRow | None:
+def conversation(connection: Connection, conversation_id: str, *, lock: bool = False) -> ConversationRow | None:
     """A conversation. ``lock`` holds its row until the transaction ends: what orders everything in it."""
-    found = session.connection().execute(_LOCKED if lock else _CONVERSATION, {"id": conversation_id}).first()
+    found = connection.execute(_LOCKED if lock else _CONVERSATION, {"id": conversation_id}).first()
     return ConversationRow._make(found) if found else None
 
 
-def messages_of(session: Session, turn_id: str) -> Sequence[MessageRow]:
+def messages_of(connection: Connection, turn_id: str) -> Sequence[MessageRow]:
     """A turn's messages in order of receipt."""
-    return [MessageRow._make(row) for row in session.connection().execute(_MESSAGES, {"turn_id": turn_id})]
+    return [MessageRow._make(row) for row in connection.execute(_MESSAGES, {"turn_id": turn_id})]
 
 
-def turn(session: Session, turn_id: str) -> TurnRow | None:
+def turn(connection: Connection, turn_id: str) -> TurnRow | None:
     """A turn."""
-    found = session.connection().execute(_TURN, {"id": turn_id}).first()
+    found = connection.execute(_TURN, {"id": turn_id}).first()
     return TurnRow._make(found) if found else None
+
+
+def insert_ignoring(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """``INSERT ... ON CONFLICT DO NOTHING`` on either database."""
+    dialect = connection.dialect.name
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    connection.execute(insert.on_conflict_do_nothing(), list(rows))

@@ -8,12 +8,13 @@ that turns into a write fails at once with *database is locked*), a busy time-ou
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
@@ -22,11 +23,20 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
 
+from ragline.batching import Batched
 from ragline.errors import ConfigurationError, TransientError
 from ragline.settings import get_settings
 
 #: Longest wait for SQLite's one writer, seconds.
 BUSY = 30
+#: Seconds between two looks whether the writer is free; after SHORT seconds it looks twenty times less often.
+NAP, SHORT = 0.0001, 0.05
+#: Pieces of work committed in one transaction at most.
+GROUP = 16
+
+Result = TypeVar("Result")
+#: What is to be done in a transaction. It may be done twice, so it touches nothing but the database.
+Work = Callable[[Connection], Result]
 
 
 class DatabaseUnavailable(TransientError):
@@ -91,9 +101,51 @@ def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engi
     def _on_begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("ragline_writes", False)
         driver: Any = connection.connection.driver_connection
-        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if writes:
+            _begin_writing(driver)
+        else:
+            driver.execute("BEGIN")
 
     return engine
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """The database's own errors by one name."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout, sqlite3.OperationalError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise DatabaseUnavailable(
+            f"the database does not answer ({type(cause).__name__}); check DATABASE_URL and the disk"
+        ) from error
+
+
+def _begin_writing(connection: sqlite3.Connection) -> None:
+    """Wait for SQLite's one writer in short naps: its own way to wait sleeps up to 100 ms after a lock of one."""
+    began = time.monotonic()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                waited = time.monotonic() - began
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited > BUSY:
+                    raise
+                time.sleep(NAP if waited < SHORT else NAP * 20)
+            else:
+                return
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY * 1000}")
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What became of one piece of work in a group."""
+
+    result: Any = None
+    error: Exception | None = None
 
 
 class Database:
@@ -105,9 +157,6 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writer = engine.execution_options(ragline_writes=True)
-        # SQLite has one writer, and whoever finds it busy sleeps and asks again. Threads of one process take turns
-        # here instead, so that only processes meet there.
-        self._turnstile = threading.Lock() if self.is_sqlite else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -122,32 +171,49 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session committed at the end of the block, rolled back when it raises."""
-        with self._turn_to_write(), self._session(self._writer) as session:
+        with self._session(self._writer) as session:
             yield session
             session.commit()
 
-    @contextmanager
-    def _turn_to_write(self) -> Iterator[None]:
-        if self._turnstile is None:
-            yield
-            return
-        if not self._turnstile.acquire(timeout=BUSY):
-            raise DatabaseUnavailable(f"the database was kept busy by this process for {BUSY} s; look at the disk")
+    def commit(self, work: Work[Result]) -> Result:
+        """Do ``work`` in a transaction, commit it, and return what it returned; what it raises is rolled back.
+
+        SQLite has one writer, so there the work of all threads that wait is done in one transaction.
+        """
+        if not self.is_sqlite:
+            with _named(), self._writer.begin() as connection:
+                return work(connection)
+        done = self._grouped(work)
+        if done.error is not None:
+            raise done.error
+        return cast("Result", done.result)
+
+    @cached_property
+    def _grouped(self) -> Batched[Work[Any], _Done]:
+        return Batched(self._commit_group, most=GROUP)
+
+    def _commit_group(self, group: Sequence[Work[Any]]) -> list[_Done]:
+        if len(group) > 1:
+            try:
+                with _named(), self._writer.begin() as connection:
+                    return [_Done(work(connection)) for work in group]
+            except DatabaseUnavailable as error:
+                return [_Done(error=error) for _ in group]
+            except Exception:  # noqa: S110 - it is raised again below, where it spoils nobody else's work
+                pass
+        return [self._commit_one(work) for work in group]
+
+    def _commit_one(self, work: Work[Any]) -> _Done:
         try:
-            yield
-        finally:
-            self._turnstile.release()
+            with _named(), self._writer.begin() as connection:
+                return _Done(work(connection))
+        except Exception as error:
+            return _Done(error=error)
 
     @contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
-        try:
-            with Session(engine, expire_on_commit=False) as session:
-                yield session
-        except (OperationalError, InterfaceError, PoolTimeout, sqlite3.OperationalError) as error:
-            cause = getattr(error, "orig", None) or error
-            raise DatabaseUnavailable(
-                f"the database does not answer ({type(cause).__name__}); check DATABASE_URL and the disk"
-            ) from error
+        with _named(), Session(engine, expire_on_commit=False) as session:
+            yield session
 
     def ping(self) -> None:
         """Raise :class:`DatabaseUnavailable` unless a query comes back."""

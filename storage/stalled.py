@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func
-from sqlmodel import Session, col, select
+from sqlalchemy import Connection, func, select
+from sqlmodel import col
 
 from storage.models import Message, Turn
-from storage.steps import STEPS
+from storage.rows import turns
+from storage.states import move
 
 #: A step whose process died this often is tried with no other such step beside it: one of them may be the killer.
 SUSPECT = 2
@@ -23,16 +25,16 @@ class Stalled:
     turns: list[tuple[str, str]]
 
 
-def stalled(session: Session, *, now: datetime, patience: timedelta, limit: int = 500) -> Stalled:
+def stalled(connection: Connection, *, now: datetime, patience: timedelta, limit: int = 500) -> Stalled:
     """Find what waits without an active turn, and turns whose step is overdue.
 
     An overdue turn is given ``patience`` more, so that a backlog does not gather a task a sweep. Turns whose step
     has killed :data:`SUSPECT` processes go on one at a time: the innocent among them get through, and a poisonous
     one dies alone.
     """
-    busy = select(Turn.conversation_id).where(Turn.status == "processing")
-    waiting = session.exec(
-        select(Message.conversation_id)
+    busy = select(turns.c.conversation_id).where(turns.c.status == "processing")
+    waiting = connection.execute(
+        select(col(Message.conversation_id))
         .where(
             col(Message.turn_id).is_(None),
             col(Message.answerable).is_(True),
@@ -41,33 +43,32 @@ def stalled(session: Session, *, now: datetime, patience: timedelta, limit: int 
         .group_by(col(Message.conversation_id))
         .order_by(func.min(Message.received_at))
         .limit(limit)
-    ).all()
-    replays = session.exec(
-        select(Turn.conversation_id)
-        .where(col(Turn.replay_from).is_not(None), col(Turn.conversation_id).not_in(busy))
+    ).scalars()
+    replays = connection.execute(
+        select(turns.c.conversation_id)
+        .where(turns.c.replay_from.is_not(None), turns.c.conversation_id.not_in(busy))
         .distinct()
         .limit(limit)
-    ).all()
-    working = select(Turn.id).where(
-        Turn.status == "processing", Turn.crashes >= SUSPECT, col(Turn.step).is_not(None), col(Turn.due_at) >= now
+    ).scalars()
+    working = select(turns.c.id).where(
+        turns.c.status == "processing", turns.c.crashes >= SUSPECT, turns.c.step.is_not(None), turns.c.due_at >= now
     )
-    suspect_at_work = session.exec(working.limit(1)).first() is not None
-    overdue = session.exec(
-        select(Turn)
-        .where(Turn.status == "processing", col(Turn.step).is_not(None), col(Turn.due_at) < now)
-        .order_by(col(Turn.due_at), col(Turn.id))
+    suspect_at_work = connection.execute(working.limit(1)).first() is not None
+    overdue = connection.execute(
+        select(turns.c.id, turns.c.step, turns.c.lease, turns.c.crashes)
+        .where(turns.c.status == "processing", turns.c.step.is_not(None), turns.c.due_at < now)
+        .order_by(turns.c.due_at, turns.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
     found: list[tuple[str, str]] = []
     for turn in overdue:
-        if turn.lease is not None:
-            turn.crashes, turn.lease = turn.crashes + 1, None
-        session.add(turn)
-        if turn.crashes >= SUSPECT:
-            if suspect_at_work:
-                continue
-            suspect_at_work = True
-        turn.due_at = now + patience
-        found.append((turn.id, turn.step or STEPS[0]))
+        crashes = turn.crashes + (turn.lease is not None)
+        left_alone = crashes >= SUSPECT and suspect_at_work
+        changes: dict[str, Any] = {"lease": None, "crashes": crashes}
+        if not left_alone:
+            suspect_at_work = suspect_at_work or crashes >= SUSPECT
+            changes["due_at"] = now + patience
+            found.append((turn.id, turn.step))
+        move(connection, Turn, turn.id, "processing", "processing", **changes)
     return Stalled(list(dict.fromkeys([*waiting, *replays])), found)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Table, Update, bindparam
-from sqlmodel import Session, SQLModel
+from sqlalchemy import Connection, Table, Update, bindparam
+from sqlmodel import SQLModel
 
 from storage.models import Turn
 
@@ -54,7 +54,7 @@ class NoSuchTransition(AssertionError):
 
 
 def move(
-    session: Session,
+    connection: Connection,
     row: type[SQLModel],
     row_id: str,
     start: str,
@@ -72,7 +72,7 @@ def move(
     where = where or {}
     given = {f"if_{name}": value for name, value in where.items()} | {f"to_{name}": v for name, v in values.items()}
     statement = _statement(row, tuple(where), tuple(values))
-    moved = session.connection().execute(statement, {"row_id": row_id, "start": start, "end": end, **given})
+    moved = connection.execute(statement, {"row_id": row_id, "start": start, "end": end, **given})
     return moved.rowcount == 1
 
 

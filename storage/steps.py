@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Select, Update, bindparam, case, or_, select
-from sqlmodel import Session
+from sqlalchemy import Connection, Select, Update, bindparam, case, or_, select
 
 from ragline.errors import RaglineError, safe_text
 from ragline.ids import new_id
@@ -21,7 +20,6 @@ from storage import rows
 from storage.flags import raise_flag
 from storage.models import Turn
 from storage.rows import ConversationRow, MessageRow, TurnRow, columns, outbox_rows, step_runs, turns
-from storage.session import Database
 from storage.states import move
 
 STEPS = ("classify", "retrieve", "generate", "deliver")
@@ -108,37 +106,37 @@ def following(step: str) -> str | None:
     return STEPS[position] if position < len(STEPS) else None
 
 
-def claim(database: Database, turn_id: str, step: str, *, now: datetime, lease: timedelta) -> Claim | TurnRow | None:
-    """Take ``step`` of a turn, in a transaction of its own; what the step needs is read after it.
+def claim(
+    connection: Connection, turn_id: str, step: str, *, now: datetime, lease: timedelta
+) -> Claim | TurnRow | None:
+    """Take ``step`` of a turn, and read what it needs.
 
     Returns the claim; or the turn where the step is done already (the caller goes on to the next one); or
     None where another attempt holds it, or the turn is gone.
     """
     token = new_id()
     values = {"turn_id": turn_id, "wanted": step, "now": now, "token": token, "until": now + lease}
-    with database.write() as session:
-        taken = session.connection().execute(_TAKE, values).first()
-    with database.read() as session:
-        if taken is None:
-            turn = rows.turn(session, turn_id)
-            return None if turn is None or (turn.status == "processing" and turn.step == step) else turn
-        turn = TurnRow._make(taken)
-        conversation = rows.conversation(session, turn.conversation_id)
-        assert conversation is not None, "a turn refers to its conversation"
-        results = {name: dict(result) for name, result in session.connection().execute(_RESULTS, {"turn_id": turn_id})}
-        return Claim(turn, conversation, rows.messages_of(session, turn_id), results, step, turn.attempt, token)
+    taken = connection.execute(_TAKE, values).first()
+    if taken is None:
+        found = rows.turn(connection, turn_id)
+        return None if found is None or (found.status == "processing" and found.step == step) else found
+    turn = TurnRow._make(taken)
+    conversation = rows.conversation(connection, turn.conversation_id)
+    assert conversation is not None, "a turn refers to its conversation"
+    results = {name: dict(result) for name, result in connection.execute(_RESULTS, {"turn_id": turn_id})}
+    return Claim(turn, conversation, rows.messages_of(connection, turn_id), results, step, turn.attempt, token)
 
 
-def extend(session: Session, held: Claim, *, now: datetime, lease: timedelta) -> bool:
+def extend(connection: Connection, held: Claim, *, now: datetime, lease: timedelta) -> bool:
     """Keep a long step's lease. False when it is lost."""
-    kept = session.connection().execute(
+    kept = connection.execute(
         _EXTEND, {"turn_id": held.turn.id, "token": held.token, "until": now + lease}
     )  # fmt: skip
     return kept.rowcount == 1
 
 
 def finish(
-    session: Session, held: Claim, done: Done, ledger: Ledger, *, now: datetime, patience: timedelta
+    connection: Connection, held: Claim, done: Done, ledger: Ledger, *, now: datetime, patience: timedelta
 ) -> list[str]:
     """Write the step's result, its ledger row and what follows from it, and move the turn on.
 
@@ -150,25 +148,25 @@ def finish(
     if done.mode:
         after["mode"] = done.mode
     if done.suggested:
-        _release(session, held, "suggested", **{**after, "closed_at": now, "step": None})
+        _release(connection, held, "suggested", **{**after, "closed_at": now, "step": None})
     else:
-        _release(session, held, "processing", **after)
-    _write_run(session, held, ledger, "ok", result=done.result)
+        _release(connection, held, "processing", **after)
+    _write_run(connection, held, ledger, "ok", result=done.result)
     if done.flag:
-        _flag(session, held, done.flag, done.question, now)
-    return add_parts(session, held.turn, "answer", done.parts, now)
+        _flag(connection, held, done.flag, done.question, now)
+    return add_parts(connection, held.turn, "answer", done.parts, now)
 
 
 def retry_later(
-    session: Session, held: Claim, error: RaglineError, ledger: Ledger, *, now: datetime, delay: timedelta
+    connection: Connection, held: Claim, error: RaglineError, ledger: Ledger, *, now: datetime, delay: timedelta
 ) -> None:
     """Note a failed attempt and free the step for the next one, due after ``delay``."""
-    _release(session, held, "processing", lease=None, due_at=now + delay)
-    _write_run(session, held, ledger, "retry", error=error)
+    _release(connection, held, "processing", lease=None, due_at=now + delay)
+    _write_run(connection, held, ledger, "retry", error=error)
 
 
 def fail(
-    session: Session,
+    connection: Connection,
     held: Claim,
     error: Exception,
     ledger: Ledger,
@@ -182,16 +180,18 @@ def fail(
     Returns the ids of the notice's outbox rows. Raises :class:`LeaseLost`.
     """
     why = {"error": safe_text(error), "error_class": type(error).__name__}
-    _release(session, held, "failed", lease=None, closed_at=now, **why)
-    _write_run(session, held, ledger, "failed", error=error)
-    _flag(session, held, "step_failed", question, now)
-    told = session.connection().execute(_TOLD, {"turn_id": held.turn.id}).first()
+    _release(connection, held, "failed", lease=None, closed_at=now, **why)
+    _write_run(connection, held, ledger, "failed", error=error)
+    _flag(connection, held, "step_failed", question, now)
+    told = connection.execute(_TOLD, {"turn_id": held.turn.id}).first()
     if told is not None or held.conversation.mode == "human":
         return []
-    return add_parts(session, held.turn, "notice", notice, now)
+    return add_parts(connection, held.turn, "notice", notice, now)
 
 
-def add_parts(session: Session, turn: TurnRow, kind: str, bodies: Sequence[dict[str, Any]], now: datetime) -> list[str]:
+def add_parts(
+    connection: Connection, turn: TurnRow, kind: str, bodies: Sequence[dict[str, Any]], now: datetime
+) -> list[str]:
     """Put the parts of a reply into the outbox; their ids, in order."""
     parts: list[dict[str, Any]] = [
         {
@@ -202,22 +202,22 @@ def add_parts(session: Session, turn: TurnRow, kind: str, bodies: Sequence[dict[
         for part, body in enumerate(bodies)
     ]  # fmt: skip
     if parts:
-        session.connection().execute(outbox_rows.insert(), parts)
+        connection.execute(outbox_rows.insert(), parts)
     return [part["id"] for part in parts]
 
 
-def _release(session: Session, held: Claim, end: str, **values: Any) -> None:
-    if not move(session, Turn, held.turn.id, "processing", end, where={"lease": held.token}, **values):
+def _release(connection: Connection, held: Claim, end: str, **values: Any) -> None:
+    if not move(connection, Turn, held.turn.id, "processing", end, where={"lease": held.token}, **values):
         raise LeaseLost(f"step {held.step} of turn {held.turn.id} was taken over by another attempt")
 
 
-def _flag(session: Session, held: Claim, cause: str, question: str, now: datetime) -> None:
+def _flag(connection: Connection, held: Claim, cause: str, question: str, now: datetime) -> None:
     last = held.messages[-1].id if held.messages else None
-    raise_flag(session, held.turn, cause, question=question, message_id=last, now=now)
+    raise_flag(connection, held.turn, cause, question=question, message_id=last, now=now)
 
 
 def _write_run(
-    session: Session,
+    connection: Connection,
     held: Claim,
     ledger: Ledger,
     outcome: str,
@@ -237,4 +237,4 @@ def _write_run(
         "error": safe_text(error) if error else None,
         "error_class": type(error).__name__ if error else None,
     }
-    session.connection().execute(step_runs.insert(), run)
+    connection.execute(step_runs.insert(), run)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Select, bindparam, exists, select
+from sqlalchemy import Connection, Select, bindparam, exists, select
 from sqlmodel import Session, col
 from sqlmodel import select as orm_select
 
@@ -15,7 +15,7 @@ from ragline.ids import new_id
 from storage import rows
 from storage.load import LIMITED
 from storage.models import Message, Outbox, Turn
-from storage.rows import ConversationRow, MessageRow, TurnRow, messages, turns
+from storage.rows import ConversationRow, MessageRow, TurnRow, messages, outbox_rows, turns
 from storage.states import move
 from storage.steps import STEPS, add_parts
 
@@ -45,11 +45,20 @@ _WAITING: Select[Any] = (
     select(messages.c.id, messages.c.received_at).where(*_waits).order_by(messages.c.seq).limit(bindparam("most"))
 )
 _HAS_WAITING: Select[Any] = select(exists().where(*_waits) | exists().where(*_asked))
+_REPLAYED: Select[Any] = select(turns.c.replay_from, turns.c.round, turns.c.status).where(
+    turns.c.id == bindparam("turn_id")
+)
+_UNSENT: Select[Any] = select(outbox_rows.c.id).where(
+    outbox_rows.c.turn_id == bindparam("of_turn"),
+    outbox_rows.c.kind == "answer",
+    outbox_rows.c.round == bindparam("of_round"),
+    outbox_rows.c.status == "failed",
+)
 _GATHER = messages.update().where(messages.c.id == bindparam("message_id")).values(turn_id=bindparam("of_turn"))
 
 
 def open_turn(
-    session: Session,
+    connection: Connection,
     conversation: ConversationRow,
     *,
     now: datetime,
@@ -62,12 +71,12 @@ def open_turn(
 
     None: nothing waits, or a turn is active already; whoever closes that one looks again.
     """
-    connection, talk = session.connection(), {"talk": conversation.id}
+    talk = {"talk": conversation.id}
     if connection.execute(_ACTIVE, talk).first() is not None:
         return None
     again = connection.execute(_ASKED, talk).scalar()
     if again is not None:
-        return _restart(session, again, now=now, patience=patience)
+        return _restart(connection, again, now=now, patience=patience)
     waiting = connection.execute(_WAITING, {**talk, "most": max_messages}).all()
     if not waiting:
         return None
@@ -81,15 +90,12 @@ def open_turn(
     return turn
 
 
-def _restart(session: Session, turn_id: str, *, now: datetime, patience: timedelta) -> TurnRow:
+def _restart(connection: Connection, turn_id: str, *, now: datetime, patience: timedelta) -> TurnRow:
     """Begin the replay that was asked for. The turn comes back with the step to do; None: its answer is to be sent."""
-    turn = session.get_one(Turn, turn_id, populate_existing=True)
+    turn = connection.execute(_REPLAYED, {"turn_id": turn_id}).one()
     start, parts = turn.replay_from, []
     if start == SEND:
-        unsent = orm_select(Outbox.id).where(
-            Outbox.turn_id == turn.id, Outbox.kind == "answer", Outbox.round == turn.round, Outbox.status == "failed"
-        )
-        parts = list(session.exec(unsent))
+        parts = list(connection.execute(_UNSENT, {"of_turn": turn_id, "of_round": turn.round}).scalars())
         start = SEND if parts else STEPS[-1]
     values: dict[str, Any] = {
         "replay_from": None, "lease": None, "attempt": 0, "crashes": 0, "due_at": now + patience,
@@ -97,19 +103,19 @@ def _restart(session: Session, turn_id: str, *, now: datetime, patience: timedel
     }  # fmt: skip
     if start == SEND:
         for row_id in parts:
-            move(session, Outbox, row_id, "failed", "pending", due_at=now, attempts=0)
+            move(connection, Outbox, row_id, "failed", "pending", due_at=now, attempts=0)
     else:
         values["round"] = turn.round + 1
-    move(session, Turn, turn.id, turn.status, "processing", **values)
-    restarted = rows.turn(session, turn_id)
+    move(connection, Turn, turn_id, turn.status, "processing", **values)
+    restarted = rows.turn(connection, turn_id)
     assert restarted is not None
     return restarted
 
 
-def limit(session: Session, turn: TurnRow, *, why: str, now: datetime, notice: list[dict[str, Any]]) -> TurnRow:
+def limit(connection: Connection, turn: TurnRow, *, why: str, now: datetime, notice: list[dict[str, Any]]) -> TurnRow:
     """Close a turn that has just been opened, unanswered; its messages stay with it and a replay answers them."""
-    move(session, Turn, turn.id, "processing", "failed", closed_at=now, error=why, error_class=LIMITED)
-    add_parts(session, turn, "notice", notice, now)
+    move(connection, Turn, turn.id, "processing", "failed", closed_at=now, error=why, error_class=LIMITED)
+    add_parts(connection, turn, "notice", notice, now)
     return turn._replace(status="failed")
 
 
@@ -142,9 +148,9 @@ def history(session: Session, conversation_id: str, *, before_seq: int, limit: i
     return [(role, text) for _, role, text in sorted(lines)[-limit:]]
 
 
-def has_waiting(session: Session, conversation_id: str) -> bool:
+def has_waiting(connection: Connection, conversation_id: str) -> bool:
     """Whether messages of the conversation wait for a turn, or a turn for its replay."""
-    return bool(session.connection().execute(_HAS_WAITING, {"talk": conversation_id}).scalar())
+    return bool(connection.execute(_HAS_WAITING, {"talk": conversation_id}).scalar())
 
 
 def envelope_of(message: MessageRow) -> Envelope:

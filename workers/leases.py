@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 
-from sqlmodel import Session
+from sqlalchemy import Connection
 
 from ragline.logs import get_logger
 from storage.session import Database, DatabaseUnavailable
@@ -15,8 +16,8 @@ from storage.session import Database, DatabaseUnavailable
 log = get_logger(__name__)
 
 
-#: Prolongs one lease: (session, now, lease).
-Extend = Callable[[Session, datetime, timedelta], object]
+#: Prolongs one lease: (connection, now, lease).
+Extend = Callable[[Connection, datetime, timedelta], object]
 
 
 class LeaseKeeper:
@@ -43,6 +44,10 @@ class LeaseKeeper:
             with self._lock:
                 del self._held[key]
 
+    def _renew(self, held: list[Extend], connection: Connection) -> None:
+        for extend in held:
+            extend(connection, self._clock(), self._lease)
+
     def _run(self) -> None:
         tick = threading.Event()
         while True:
@@ -52,8 +57,6 @@ class LeaseKeeper:
             if not held:
                 continue
             try:
-                with self._database.write() as session:
-                    for extend in held:
-                        extend(session, self._clock(), self._lease)
+                self._database.commit(partial(self._renew, held))
             except DatabaseUnavailable as error:
                 log.warning("leases_not_renewed", held=len(held), error=str(error))

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from celery import Celery, chain
+from sqlalchemy import Connection
 
 from pipeline.steps.classify import language_of
 from pipeline.steps.deliver import notice
@@ -67,13 +68,14 @@ def open_turns(runtime: Runtime, app: Celery, conversation_ids: Iterable[str]) -
 
 
 def _open(runtime: Runtime, conversation_id: str) -> TurnRow | NotYet | None:
-    settings = runtime.settings
-    with runtime.database.write() as session:
-        conversation = rows.conversation(session, conversation_id, lock=True)
+    settings, limits = runtime.settings, runtime.settings.limits
+
+    def gather(connection: Connection) -> tuple[ConversationRow | None, TurnRow | NotYet | None, int]:
+        conversation = rows.conversation(connection, conversation_id, lock=True)
         if conversation is None:
-            return None
+            return None, None, 0
         opened = turns.open_turn(
-            session,
+            connection,
             conversation,
             now=runtime.clock(),
             quiet=settings.quiet_window(conversation.channel, conversation.account),
@@ -81,10 +83,11 @@ def _open(runtime: Runtime, conversation_id: str) -> TurnRow | NotYet | None:
             max_messages=settings.turn.max_messages,
             patience=settings.turn.patience,
         )
-        if not isinstance(opened, TurnRow) or opened.round or not opened.step:
-            return opened
-        limits = settings.limits
-        recent = load.answered_since(session, conversation_id, runtime.clock() - limits.window)
+        return conversation, opened, load.answered_since(connection, conversation_id, runtime.clock() - limits.window)
+
+    conversation, opened, recent = runtime.database.commit(gather)
+    if conversation is None or not isinstance(opened, TurnRow) or opened.round or not opened.step:
+        return opened
     window = f"in {limits.window.total_seconds():g} s"
     if recent > limits.per_sender:
         return _refuse(
@@ -101,10 +104,11 @@ def _refuse(runtime: Runtime, conversation: ConversationRow, turn: TurnRow, why:
     told: list[dict[str, Any]] = []
     with runtime.database.read() as session:
         first = not load.last_was_limited(session, conversation.id, before=turn.id)
-        asked = rows.messages_of(session, turn.id)
+        asked = rows.messages_of(session.connection(), turn.id)
     if first and conversation.mode == "bot":
         sender = runtime.sender(conversation.channel, conversation.account)
         language = language_of(asked[0].text if asked else "", conversation.locale)
         told = notice(language, sender=sender, address=conversation.address, name="limited")
-    with runtime.database.write() as session:
-        return turns.limit(session, turn, why=why, now=runtime.clock(), notice=told)
+    return runtime.database.commit(
+        lambda connection: turns.limit(connection, turn, why=why, now=runtime.clock(), notice=told)
+    )

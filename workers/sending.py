@@ -37,8 +37,10 @@ def send_rows(runtime: Runtime, row_ids: list[str]) -> tuple[Closed | None, dict
 
 def send_row(runtime: Runtime, row_id: str) -> tuple[Closed | None, datetime | None]:
     """Send one row if it is due. Returns the turn this closed, and when to try again."""
-    with runtime.database.write() as session:
-        sending = outbox.claim(session, row_id, now=runtime.clock(), lease=runtime.settings.turn.lease)
+    lease = runtime.settings.turn.lease
+    sending = runtime.database.commit(
+        lambda connection: outbox.claim(connection, row_id, now=runtime.clock(), lease=lease)
+    )
     if sending is None:
         return None, None
     with structlog.contextvars.bound_contextvars(
@@ -47,7 +49,9 @@ def send_row(runtime: Runtime, row_id: str) -> tuple[Closed | None, datetime | N
         conversation_id=sending.conversation.id,
         channel=sending.conversation.channel,
     ):
-        with runtime.leases.hold(lambda session, now, lease: outbox.extend(session, sending, now=now, lease=lease)):
+        with runtime.leases.hold(
+            lambda connection, now, lease: outbox.extend(connection, sending, now=now, lease=lease)
+        ):
             closed, due = _send(runtime, sending)
         runtime.announce(sending.conversation.id)
         return closed, due
@@ -72,8 +76,10 @@ def _send(runtime: Runtime, sending: Sending) -> tuple[Closed | None, datetime |
             external_id = sender.send(outgoing)
     except FloodWait as error:
         until = runtime.clock() + timedelta(seconds=error.retry_after or 1)
-        with runtime.database.write() as session:
-            outbox.flood(session, sending, error, until=until, whole_account=error.scope == "account")
+        asked, whole = error, error.scope == "account"
+        runtime.database.commit(
+            lambda connection: outbox.flood(connection, sending, asked, until=until, whole_account=whole)
+        )
         log.warning("flood_wait", seconds=error.retry_after, scope=error.scope)
         return None, until
     except AmbiguousSend as error:
@@ -84,8 +90,8 @@ def _send(runtime: Runtime, sending: Sending) -> tuple[Closed | None, datetime |
         if row.attempts >= runtime.settings.turn.max_send_attempts:
             return _give_up(runtime, sending, error), None
         until = runtime.clock() + _backoff(runtime, row.attempts, error)
-        with runtime.database.write() as session:
-            outbox.postpone(session, sending, error, due=until)
+        why = error
+        runtime.database.commit(lambda connection: outbox.postpone(connection, sending, why, due=until))
         log.warning("send_postponed", error=str(error), attempt=row.attempts)
         return None, until
     except PermanentError as error:
@@ -95,17 +101,18 @@ def _send(runtime: Runtime, sending: Sending) -> tuple[Closed | None, datetime |
         log.exception("sender_crashed")
         ambiguous = AmbiguousSend(f"the sender failed unexpectedly ({type(error).__name__})")
         return settle_ambiguous(runtime, row.id, row.attempts, conversation.channel, conversation.account, ambiguous)
-    with runtime.database.write() as session:
-        closed = outbox.sent(session, sending, external_id, now=runtime.clock())
+    closed = runtime.database.commit(
+        lambda connection: outbox.sent(connection, sending, external_id, now=runtime.clock())
+    )
     log.info("part_sent", part=row.part, kind=row.kind)
     return closed, None
 
 
 def _give_up(runtime: Runtime, sending: Sending, error: RaglineError) -> Closed | None:
-    with runtime.database.write() as session:
-        closed = outbox.fail(
-            session, sending, error, now=runtime.clock(), undeliverable=isinstance(error, Undeliverable)
-        )
+    unreachable = isinstance(error, Undeliverable)
+    closed = runtime.database.commit(
+        lambda connection: outbox.fail(connection, sending, error, now=runtime.clock(), undeliverable=unreachable)
+    )
     log.error("send_failed", error=str(error), error_class=type(error).__name__, attempts=sending.row.attempts)
     return closed
 
@@ -117,8 +124,9 @@ def settle_ambiguous(
     configured = runtime.settings.channels.get(channel, {}).get(account)
     resend = configured is None or configured.ambiguous == "resend"
     now = runtime.clock()
-    with runtime.database.write() as session:
-        closed, becomes = outbox.ambiguous(session, row_id, attempt, error, now=now, resend=resend)
+    closed, becomes = runtime.database.commit(
+        lambda connection: outbox.ambiguous(connection, row_id, attempt, error, now=now, resend=resend)
+    )
     if becomes:
         log.warning("send_ambiguous", outbox_id=row_id, error=str(error), becomes=becomes)
     return closed, now if becomes == "pending" else None

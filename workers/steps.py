@@ -56,7 +56,9 @@ def run_step(runtime: Runtime, turn_id: str, step: str) -> Outcome:
     Raises :class:`StepHeld`, :class:`StepRetry` or ``DatabaseUnavailable``.
     """
     settings = runtime.settings.turn
-    held = steps.claim(runtime.database, turn_id, step, now=runtime.clock(), lease=settings.lease)
+    held = runtime.database.commit(
+        lambda connection: steps.claim(connection, turn_id, step, now=runtime.clock(), lease=settings.lease)
+    )
     if held is None:
         raise StepHeld(f"step {step} of turn {turn_id} is being done elsewhere")
     if not isinstance(held, Claim):
@@ -84,10 +86,14 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
     try:
         if held.turn.crashes >= settings.max_crashes:
             raise Poisonous(f"the process of step {held.step} died {held.turn.crashes} times")
-        with runtime.leases.hold(lambda session, now, lease: steps.extend(session, held, now=now, lease=lease)):
+        with runtime.leases.hold(lambda connection, now, lease: steps.extend(connection, held, now=now, lease=lease)):
             done, answer = _STEPS[held.step](runtime, held)
-        with runtime.database.write() as session:
-            rows = steps.finish(session, held, done, ledger(answer), now=runtime.clock(), patience=settings.patience)
+        cost = ledger(answer)
+        rows = runtime.database.commit(
+            lambda connection: steps.finish(
+                connection, held, done, cost, now=runtime.clock(), patience=settings.patience
+            )
+        )
     except LeaseLost:
         log.warning("lease_lost")
         raise StepHeld(f"step {held.step} of turn {held.turn.id} was taken over") from None
@@ -108,8 +114,10 @@ def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> 
     if isinstance(error, TransientError) and attempts_left and asked <= settings.longest_retry_after:
         backoff = settings.retry_base * 2 ** (held.attempt - 1)
         delay = max(min(backoff, settings.retry_max), asked)
-        with runtime.database.write() as session:
-            steps.retry_later(session, held, error, ledger, now=now, delay=delay)
+        why = error
+        runtime.database.commit(
+            lambda connection: steps.retry_later(connection, held, why, ledger, now=now, delay=delay)
+        )
         log.warning("step_retried", attempt=held.attempt, error=safe_text(error), seconds=delay.total_seconds())
         raise StepRetry(safe_text(error), delay.total_seconds()) from error
     if not isinstance(error, RaglineError):
@@ -119,10 +127,10 @@ def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> 
         told = notice(_language(held), sender=sender, address=held.conversation.address)
     except PermanentError:
         told = []  # an account nobody configured any more: there is no way to tell
-    with runtime.database.write() as session:
-        rows = steps.fail(
-            session, held, error, ledger, now=now, notice=told, question="\n".join(m.text for m in held.messages)
-        )
+    question = "\n".join(message.text for message in held.messages)
+    rows = runtime.database.commit(
+        lambda connection: steps.fail(connection, held, error, ledger, now=now, notice=told, question=question)
+    )
     log.error("turn_failed", attempt=held.attempt, error_class=type(error).__name__, error=safe_text(error))
     failure = f"step {held.step} of turn {held.turn.id} failed: {safe_text(error)}"
     return Outcome(held.conversation.id, rows, turn_over=True, failure=failure)

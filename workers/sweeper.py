@@ -22,8 +22,7 @@ def sweep(runtime: Runtime, app: Celery) -> list[str]:
     for row_id, attempt, channel, account in dead:
         died = SenderDied("the process that was sending it ended")
         settle_ambiguous(runtime, row_id, attempt, channel, account, died)
-    with runtime.database.write() as session:
-        found = stalled(session, now=now, patience=settings.turn.patience)
+    found = runtime.database.commit(lambda connection: stalled(connection, now=now, patience=settings.turn.patience))
     for turn_id, step in found.turns:
         submit(app, turn_id, step)
     open_turns(runtime, app, found.conversations)

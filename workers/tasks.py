@@ -61,7 +61,7 @@ class StepTask(BaseTask):
     def look_again(self, conversation_id: str) -> None:
         """After a turn closed: messages that came meanwhile make the next one."""
         with self.runtime.database.read() as session:
-            if not turns.has_waiting(session, conversation_id):
+            if not turns.has_waiting(session.connection(), conversation_id):
                 return
         self.look([conversation_id])
 

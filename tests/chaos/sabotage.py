@@ -40,15 +40,14 @@ def _without_compare_and_set(steps: ModuleType) -> None:
 
     claim, turn = steps.claim, steps.Turn
 
-    def always(database: Any, turn_id: str, step: str, **options: Any) -> Any:
-        with database.write() as session:
-            session.exec(
-                update(turn)
-                .where(col(turn.id) == turn_id, col(turn.status) == "processing")
-                .values(lease=None, step=step)
-                .execution_options(synchronize_session=False)
-            )
-        return claim(database, turn_id, step, **options)
+    def always(session: Any, turn_id: str, step: str, **options: Any) -> Any:
+        session.exec(
+            update(turn)
+            .where(col(turn.id) == turn_id, col(turn.status) == "processing")
+            .values(lease=None, step=step)
+            .execution_options(synchronize_session=False)
+        )
+        return claim(session, turn_id, step, **options)
 
     steps.claim = always  # type: ignore[attr-defined]
 

@@ -33,8 +33,7 @@ def fail_at(database: Database, turn: TurnRow, step: str) -> None:
         finish(database, claim(database, turn.id, earlier))
     held = claim(database, turn.id, step)
     with database.write() as session:
-        steps.fail(
-            session, held, PermanentError("no key"), Ledger(ms=1, started_at=NOW), now=NOW,
+        steps.fail(session.connection(), held, PermanentError("no key"), Ledger(ms=1, started_at=NOW), now=NOW,
             notice=[{"text": "sorry"}], question="?",
         )  # fmt: skip
 
@@ -42,7 +41,7 @@ def fail_at(database: Database, turn: TurnRow, step: str) -> None:
 def fail_sending(database: Database, row_id: str, *, undeliverable: bool = False) -> None:
     sending = taken(database, row_id)
     with database.write() as session:
-        outbox.fail(session, sending, PermanentError("refused"), now=NOW, undeliverable=undeliverable)
+        outbox.fail(session.connection(), sending, PermanentError("refused"), now=NOW, undeliverable=undeliverable)
 
 
 def ask(database: Database, turn_id: str, **options: object) -> Verdict:
@@ -65,7 +64,13 @@ def test_it_resumes_at_the_step_that_failed_and_notices_once(database: Database)
     with database.write() as session:
         ledger = Ledger(ms=1, started_at=NOW)
         told = steps.fail(
-            session, held, PermanentError("no key"), ledger, now=NOW, notice=[{"text": "sorry"}], question="?"
+            session.connection(),
+            held,
+            PermanentError("no key"),
+            ledger,
+            now=NOW,
+            notice=[{"text": "sorry"}],
+            question="?",
         )
     assert told == []
     ask(database, turn.id)
@@ -137,7 +142,7 @@ def test_what_may_have_been_delivered_is_asked_for_by_name(database: Database, o
     [row] = to_outbox(database, turn)
     attempt = taken(database, row).row.attempts
     with database.write() as session:
-        outbox.ambiguous(session, row, attempt, TransientError("broken"), now=NOW, resend=False)
+        outbox.ambiguous(session.connection(), row, attempt, TransientError("broken"), now=NOW, resend=False)
     assert "--ambiguous" in (ask(database, turn.id).reason or "")
     assert ask(database, turn.id, **option).from_step == "send"
     opened(database, conversation)
@@ -171,5 +176,5 @@ def test_the_sweep_finds_a_replay_whose_hint_was_lost(database: Database) -> Non
     fail_at(database, turn, "classify")
     ask(database, turn.id)
     with database.write() as session:
-        assert turns.has_waiting(session, conversation)
-        assert stalled(session, now=NOW, patience=timedelta(seconds=1)).conversations == [conversation]
+        assert turns.has_waiting(session.connection(), conversation)
+        assert stalled(session.connection(), now=NOW, patience=timedelta(seconds=1)).conversations == [conversation]

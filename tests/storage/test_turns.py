@@ -41,10 +41,10 @@ def open_turn(
     database: Database, conversation_id: str, *, at: datetime = NOW, quiet: float = 0, most: int = 20
 ) -> TurnRow | NotYet | None:
     with database.write() as session:
-        conversation = rows.conversation(session, conversation_id, lock=True)
+        conversation = rows.conversation(session.connection(), conversation_id, lock=True)
         assert conversation is not None
         return turns.open_turn(
-            session,
+            session.connection(),
             conversation,
             now=at,
             quiet=timedelta(seconds=quiet),
@@ -60,8 +60,12 @@ def opened(database: Database, conversation_id: str) -> TurnRow:
     return turn
 
 
+def attempt(database: Database, turn_id: str, step: str, at: datetime = NOW) -> Claim | TurnRow | None:
+    return database.commit(lambda connection: steps.claim(connection, turn_id, step, now=at, lease=LEASE))
+
+
 def claim(database: Database, turn_id: str, step: str, at: datetime = NOW) -> Claim:
-    held = steps.claim(database, turn_id, step, now=at, lease=LEASE)
+    held = attempt(database, turn_id, step, at)
     assert isinstance(held, Claim)
     return held
 
@@ -69,7 +73,9 @@ def claim(database: Database, turn_id: str, step: str, at: datetime = NOW) -> Cl
 def finish(database: Database, held: Claim, done: Done | None = None) -> list[str]:
     ledger = Ledger(ms=1.5, started_at=NOW)
     with database.write() as session:
-        return steps.finish(session, held, done or Done({"from": held.step}), ledger, now=NOW, patience=PATIENCE)
+        return steps.finish(
+            session.connection(), held, done or Done({"from": held.step}), ledger, now=NOW, patience=PATIENCE
+        )
 
 
 def to_outbox(database: Database, turn: TurnRow, texts: Sequence[str] = ("answer",)) -> list[str]:
@@ -80,7 +86,7 @@ def to_outbox(database: Database, turn: TurnRow, texts: Sequence[str] = ("answer
 
 def take(database: Database, row_id: str, at: datetime = NOW) -> outbox.Sending | None:
     with database.write() as session:
-        return outbox.claim(session, row_id, now=at, lease=LEASE)
+        return outbox.claim(session.connection(), row_id, now=at, lease=LEASE)
 
 
 def taken(database: Database, row_id: str, at: datetime = NOW) -> outbox.Sending:
@@ -92,12 +98,12 @@ def taken(database: Database, row_id: str, at: datetime = NOW) -> outbox.Sending
 def deliver(database: Database, row_id: str, external_id: str | None = None) -> outbox.Closed | None:
     sending = taken(database, row_id)
     with database.write() as session:
-        return outbox.sent(session, sending, external_id, now=NOW)
+        return outbox.sent(session.connection(), sending, external_id, now=NOW)
 
 
 def has_waiting_in(database: Database, conversation_id: str) -> bool:
     with database.read() as session:
-        return turns.has_waiting(session, conversation_id)
+        return turns.has_waiting(session.connection(), conversation_id)
 
 
 def statuses(database: Database) -> list[str]:
@@ -130,7 +136,7 @@ def test_one_active_turn_and_what_comes_during_it_makes_the_next(database: Datab
     [row] = to_outbox(database, first)
     sending = taken(database, row)
     with database.write() as session:
-        closed = outbox.sent(session, sending, "x1", now=NOW)
+        closed = outbox.sent(session.connection(), sending, "x1", now=NOW)
     assert closed is not None
     assert closed.status == "answered"
     second = opened(database, conversation)
@@ -146,9 +152,9 @@ def test_events_and_edits_open_nothing(database: Database) -> None:
 def test_a_step_is_entered_once_and_done_once(database: Database) -> None:
     turn = opened(database, say(database, "hello"))
     held = claim(database, turn.id, "classify")
-    assert steps.claim(database, turn.id, "classify", now=NOW, lease=LEASE) is None
+    assert attempt(database, turn.id, "classify") is None
     finish(database, held)
-    again = steps.claim(database, turn.id, "classify", now=NOW, lease=LEASE)
+    again = attempt(database, turn.id, "classify")
     assert isinstance(again, TurnRow), "a step that is done sends its chain on"
     assert claim(database, turn.id, "retrieve").results == {"classify": {"from": "classify"}}
 
@@ -172,11 +178,19 @@ def test_a_failed_step_keeps_what_was_done_and_tells_the_customer_once(database:
     held = claim(database, turn.id, "retrieve")
     ledger = Ledger(ms=1, started_at=NOW)
     with database.write() as session:
-        steps.retry_later(session, held, TransientError("busy"), ledger, now=NOW, delay=timedelta(seconds=2))
+        steps.retry_later(
+            session.connection(), held, TransientError("busy"), ledger, now=NOW, delay=timedelta(seconds=2)
+        )
     held = claim(database, turn.id, "retrieve")
     with database.write() as session:
         rows = steps.fail(
-            session, held, PermanentError("no key"), ledger, now=NOW, notice=[{"text": "sorry"}], question="hello"
+            session.connection(),
+            held,
+            PermanentError("no key"),
+            ledger,
+            now=NOW,
+            notice=[{"text": "sorry"}],
+            question="hello",
         )
     failed = turn_of(database, turn.id)
     assert (failed.status, failed.step, failed.error_class, failed.error) == (
@@ -198,7 +212,7 @@ def test_parts_go_in_order_and_the_last_one_closes_the_turn(database: Database) 
     sending = taken(database, first)
     assert take(database, first) is None, "claimed by one sender only"
     with database.write() as session:
-        assert outbox.sent(session, sending, "m1", now=NOW) is None
+        assert outbox.sent(session.connection(), sending, "m1", now=NOW) is None
     assert deliver(database, second, "m2") is not None
     with database.read() as session:
         rows = session.exec(select(Outbox).order_by(Outbox.part)).all()
@@ -215,7 +229,7 @@ def test_an_ambiguous_send_is_repeated_at_most_once(database: Database, resend: 
     for _ in ends:
         attempt = taken(database, row).row.attempts
         with database.write() as session:
-            outbox.ambiguous(session, row, attempt, TransientError("broken"), now=NOW, resend=resend)
+            outbox.ambiguous(session.connection(), row, attempt, TransientError("broken"), now=NOW, resend=resend)
         seen += statuses(database)
     assert seen == ends
     assert turn_of(database, turn.id).status == "failed"
@@ -226,7 +240,9 @@ def test_a_refused_part_ends_its_turn_with_the_reason(database: Database) -> Non
     rows = to_outbox(database, turn, ["1", "2"])
     sending = taken(database, rows[0])
     with database.write() as session:
-        closed = outbox.fail(session, sending, PermanentError("blocked by the user"), now=NOW, undeliverable=True)
+        closed = outbox.fail(
+            session.connection(), sending, PermanentError("blocked by the user"), now=NOW, undeliverable=True
+        )
     assert closed is not None
     ended = turn_of(database, turn.id)
     assert (ended.status, ended.error) == ("undeliverable", "blocked by the user")
@@ -241,12 +257,12 @@ def test_a_flood_wait_holds_its_chat_or_its_bot_and_nobody_else(database: Databa
     assert sending is not None
     until = NOW + timedelta(seconds=7)
     with database.write() as session:
-        outbox.flood(session, sending, TransientError("slow down"), until=until, whole_account=False)
+        outbox.flood(session.connection(), sending, TransientError("slow down"), until=until, whole_account=False)
     assert take(database, rows["c1"]) is None
     other = take(database, rows["c2"])
     assert other is not None
     with database.write() as session:
-        outbox.flood(session, other, TransientError("all of you"), until=until, whole_account=True)
+        outbox.flood(session.connection(), other, TransientError("all of you"), until=until, whole_account=True)
     [third] = to_outbox(database, opened(database, say(database, "hi", key="c3")))
     assert take(database, third) is None
     assert take(database, third, at=until + timedelta(seconds=1)) is not None
@@ -270,8 +286,8 @@ def test_the_sweep_finds_what_nobody_does(database: Database) -> None:
     assert take(database, row) is not None
     later = NOW + LEASE + PATIENCE
     with database.write() as session:
-        found = stalled(session, now=later, patience=PATIENCE)
-        again = stalled(session, now=later, patience=PATIENCE)
+        found = stalled(session.connection(), now=later, patience=PATIENCE)
+        again = stalled(session.connection(), now=later, patience=PATIENCE)
     assert found.conversations == [waiting]
     assert found.turns == [(turn.id, "classify")]
     assert again.turns == [], "an overdue turn is handed out once a patience"
@@ -294,14 +310,16 @@ def test_a_sender_taken_for_dead_is_heard_until_the_row_is_sent_again(database: 
         [row] = to_outbox(database, opened(database, say(database, "hello", key=key)))
         slow = taken(database, row)
         with database.write() as session:
-            outbox.ambiguous(session, row, slow.row.attempts, TransientError("silent"), now=NOW, resend=True)
+            outbox.ambiguous(
+                session.connection(), row, slow.row.attempts, TransientError("silent"), now=NOW, resend=True
+            )
         second = taken(database, row) if again else None
         with database.write() as session:
-            closed = outbox.sent(session, slow, "m1", now=NOW)
+            closed = outbox.sent(session.connection(), slow, "m1", now=NOW)
         assert (closed is None) is again
         if second is not None:
             with database.write() as session:
-                assert outbox.sent(session, second, "m2", now=NOW) is not None
+                assert outbox.sent(session.connection(), second, "m2", now=NOW) is not None
 
 
 def test_a_step_that_kills_goes_on_alone(database: Database) -> None:
@@ -313,13 +331,13 @@ def test_a_step_that_kills_goes_on_alone(database: Database) -> None:
             claim(database, turn_id, "classify", now)
         now += LEASE + PATIENCE
         with database.write() as session:
-            found = stalled(session, now=now, patience=PATIENCE)
+            found = stalled(session.connection(), now=now, patience=PATIENCE)
     assert len(found.turns) == 1
     with database.write() as session:
-        assert stalled(session, now=now, patience=PATIENCE).turns == [], "the first one is at work"
+        assert stalled(session.connection(), now=now, patience=PATIENCE).turns == [], "the first one is at work"
     finish(database, claim(database, found.turns[0][0], "classify", now))
     with database.write() as session:
-        found = stalled(session, now=now, patience=PATIENCE)
+        found = stalled(session.connection(), now=now, patience=PATIENCE)
     assert [step for _, step in found.turns if step == "classify"] == ["classify"], "then the next suspect"
 
 
@@ -331,4 +349,4 @@ def test_the_diagrams_in_the_documents_are_those_of_the_code() -> None:
 
 def test_a_transition_nobody_wrote_down_is_refused(database: Database) -> None:
     with database.write() as session, pytest.raises(states.NoSuchTransition):
-        states.move(session, Outbox, "any", "sent", "pending")
+        states.move(session.connection(), Outbox, "any", "sent", "pending")

@@ -97,13 +97,20 @@ class World:
         zero = timedelta()
         with self.database.write() as session:
             conversation = inbox.accept(session, [envelope], self.now)[0].conversation_id
-            talk = rows.conversation(session, conversation)
+            talk = rows.conversation(session.connection(), conversation)
             assert talk is not None
             opened = turns.open_turn(
-                session, talk, now=self.now, quiet=zero, longest_wait=zero, max_messages=1, patience=zero
+                session.connection(), talk, now=self.now, quiet=zero, longest_wait=zero, max_messages=1, patience=zero
             )
         assert isinstance(opened, TurnRow)
         return opened.id
+
+    def held(self, turn_id: str, step: str) -> object:
+        """Another attempt takes the step."""
+        lease = timedelta(seconds=60)
+        return self.database.commit(
+            lambda connection: steps.claim(connection, turn_id, step, now=self.now, lease=lease)
+        )
 
     def steps(self, turn_id: str, upto: str = "deliver") -> Outcome:
         for step in STEPS[: STEPS.index(upto) + 1]:
@@ -151,7 +158,7 @@ def test_a_step_that_is_done_is_not_done_again(world: Callable[..., World]) -> N
 def test_a_held_step_is_left_to_its_holder(world: Callable[..., World]) -> None:
     w = world()
     turn_id = w.turn()
-    steps.claim(w.database, turn_id, "classify", now=w.now, lease=timedelta(seconds=60))
+    assert w.held(turn_id, "classify")
     with pytest.raises(StepHeld):
         run_step(w.runtime, turn_id, "classify")
 
@@ -220,7 +227,7 @@ def test_a_worker_that_dies_each_time_does_not_go_on_for_ever(world: Callable[..
     w = world()
     turn_id = w.turn()
     for _ in range(w.runtime.settings.turn.max_crashes):
-        assert steps.claim(w.database, turn_id, "classify", now=w.now, lease=timedelta(seconds=60))
+        assert w.held(turn_id, "classify")
         w.now += timedelta(seconds=61)
     assert run_step(w.runtime, turn_id, "classify").failure
     dead = w.one(Turn, turn_id)

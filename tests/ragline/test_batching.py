@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.batching import Batched
+from ragline.batching import Batched
 
 
 def test_what_waits_goes_together_and_each_gets_its_own() -> None:
@@ -19,13 +19,13 @@ def test_what_waits_goes_together_and_each_gets_its_own() -> None:
         open_gate.wait(5)
         return [item * 2 for item in items]
 
-    batched = Batched(double, most=4, name="test")
+    batched = Batched(double, most=4)
     with ThreadPoolExecutor(9) as pool:
         first = pool.submit(batched, 0)
         while not sizes:
             time.sleep(0.001)
         rest = [pool.submit(batched, number) for number in range(1, 9)]
-        while batched._waiting.qsize() < 8:
+        while len(batched._waiting) < 8:
             time.sleep(0.001)
         open_gate.set()
         assert first.result(5) == 0
@@ -39,7 +39,7 @@ def test_an_error_reaches_its_callers_and_the_next_call_works() -> None:
             raise ValueError("unlucky")
         return list(items)
 
-    batched = Batched(work, most=4, name="test")
+    batched = Batched(work, most=4)
     with pytest.raises(ValueError, match="unlucky"):
         batched(13)
     assert batched(1) == 1
