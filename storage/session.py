@@ -7,8 +7,9 @@ that turns into a write fails at once with *database is locked*), a busy time-ou
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,8 +30,6 @@ from ragline.settings import get_settings
 
 #: Longest wait for SQLite's one writer, seconds.
 BUSY = 30
-#: Seconds between two looks whether the writer is free; after SHORT seconds it looks twenty times less often.
-NAP, SHORT = 0.0001, 0.05
 #: Pieces of work committed in one transaction at most.
 GROUP = 16
 
@@ -101,10 +100,7 @@ def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engi
     def _on_begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("ragline_writes", False)
         driver: Any = connection.connection.driver_connection
-        if writes:
-            _begin_writing(driver)
-        else:
-            driver.execute("BEGIN")
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
@@ -119,25 +115,6 @@ def _named() -> Iterator[None]:
         raise DatabaseUnavailable(
             f"the database does not answer ({type(cause).__name__}); check DATABASE_URL and the disk"
         ) from error
-
-
-def _begin_writing(connection: sqlite3.Connection) -> None:
-    """Wait for SQLite's one writer in short naps: its own way to wait sleeps up to 100 ms after a lock of one."""
-    began = time.monotonic()
-    connection.execute("PRAGMA busy_timeout = 0")
-    try:
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                waited = time.monotonic() - began
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited > BUSY:
-                    raise
-                time.sleep(NAP if waited < SHORT else NAP * 20)
-            else:
-                return
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {BUSY * 1000}")
 
 
 @dataclass(frozen=True)
@@ -157,6 +134,8 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writer = engine.execution_options(ragline_writes=True)
+        stored = self.is_sqlite and engine.url.database not in (None, "", ":memory:")
+        self._lock_file = f"{engine.url.database}.lock" if stored else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -171,7 +150,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session committed at the end of the block, rolled back when it raises."""
-        with self._session(self._writer) as session:
+        with self._turn(), self._session(self._writer) as session:
             yield session
             session.commit()
 
@@ -181,7 +160,7 @@ class Database:
         SQLite has one writer, so there the work of all threads that wait is done in one transaction.
         """
         if not self.is_sqlite:
-            with _named(), self._writer.begin() as connection:
+            with self._transaction() as connection:
                 return work(connection)
         done = self._grouped(work)
         if done.error is not None:
@@ -195,7 +174,7 @@ class Database:
     def _commit_group(self, group: Sequence[Work[Any]]) -> list[_Done]:
         if len(group) > 1:
             try:
-                with _named(), self._writer.begin() as connection:
+                with self._transaction() as connection:
                     return [_Done(work(connection)) for work in group]
             except DatabaseUnavailable as error:
                 return [_Done(error=error) for _ in group]
@@ -205,10 +184,35 @@ class Database:
 
     def _commit_one(self, work: Work[Any]) -> _Done:
         try:
-            with _named(), self._writer.begin() as connection:
+            with self._transaction() as connection:
                 return _Done(work(connection))
         except Exception as error:
             return _Done(error=error)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._turn(), _named(), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for SQLite's one writer at a lock of the system, which wakes the next one at once.
+
+        SQLite's own way to wait is to sleep up to 100 ms and look again. The system frees the lock when its holder
+        dies; who writes without it (another program) is waited for in SQLite's way.
+        """
+        if self._lock_file is None:
+            yield
+            return
+        try:
+            lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise DatabaseUnavailable(f"{self._lock_file} cannot be opened ({error.strerror})") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
     @contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
