@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Table, bindparam, select
+from sqlalchemy import Connection, Select, Table, Update, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
@@ -79,6 +79,19 @@ _CONVERSATION: Select[Any] = select(*columns(conversations, ConversationRow)).wh
     conversations.c.id == bindparam("id")
 )
 _LOCKED = _CONVERSATION.with_for_update()
+_COUNT_ON: Update = (
+    conversations.update()
+    .where(conversations.c.id == bindparam("talk"))
+    .values(last_seq=conversations.c.last_seq + 1)
+    .returning(conversations.c.last_seq)
+)
+#: What a turn answers, a row a message: the conversation's columns, then the message's.
+_ASKED: Select[Any] = (
+    select(*columns(conversations, ConversationRow), *columns(messages, MessageRow))
+    .join_from(messages, conversations, conversations.c.id == messages.c.conversation_id)
+    .where(messages.c.turn_id == bindparam("turn_id"))
+    .order_by(messages.c.seq)
+)
 _MESSAGES: Select[Any] = (
     select(*columns(messages, MessageRow)).where(messages.c.turn_id == bindparam("turn_id")).order_by(messages.c.seq)
 )
@@ -89,6 +102,18 @@ def conversation(connection: Connection, conversation_id: str, *, lock: bool = F
     """A conversation. ``lock`` holds its row until the transaction ends: what orders everything in it."""
     found = connection.execute(_LOCKED if lock else _CONVERSATION, {"id": conversation_id}).first()
     return ConversationRow._make(found) if found else None
+
+
+def next_number(connection: Connection, conversation_id: str) -> int:
+    """The conversation's next ``seq``; holds its row as ``conversation(lock=True)`` does."""
+    return int(connection.execute(_COUNT_ON, {"talk": conversation_id}).scalar_one())
+
+
+def asked_in(connection: Connection, turn_id: str) -> tuple[ConversationRow, list[MessageRow]]:
+    """A turn's conversation and its messages in order of receipt; a turn has at least one."""
+    found = connection.execute(_ASKED, {"turn_id": turn_id}).all()
+    width = len(ConversationRow._fields)
+    return ConversationRow._make(found[0][:width]), [MessageRow._make(row[width:]) for row in found]
 
 
 def messages_of(connection: Connection, turn_id: str) -> Sequence[MessageRow]:

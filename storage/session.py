@@ -8,18 +8,27 @@ that turns into a write fails at once with *database is locked*), a busy time-ou
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import create_engine, event
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
@@ -30,6 +39,8 @@ from ragline.settings import get_settings
 
 #: Longest wait for SQLite's one writer, seconds.
 BUSY = 30
+#: Seconds after which an idle connection is asked whether it lives.
+IDLE = 1
 #: Pieces of work committed in one transaction at most.
 GROUP = 16
 
@@ -40,6 +51,10 @@ Work = Callable[[Connection], Result]
 
 class DatabaseUnavailable(TransientError):
     """The database does not answer; what was asked was not done."""
+
+
+class _BrokenBefore(DatabaseUnavailable):
+    """The connection broke before the commit was asked for."""
 
 
 def parse_url(url: str) -> URL:
@@ -75,7 +90,10 @@ def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engi
         "hide_parameters": True,
     }
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5}, **options)
+        engine = create_engine(url, connect_args={"connect_timeout": 5}, **options)
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", partial(_ask_if_idle, engine.dialect))
+        return engine
 
     if parsed.database and parsed.database != ":memory:":
         folder = Path(parsed.database).parent
@@ -103,6 +121,19 @@ def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engi
         driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _note_use(_: Any, record: Any) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _ask_if_idle(dialect: Dialect, connection: Any, record: Any, _: Any) -> None:
+    """Whether a connection that lay idle still lives; asking each time would cost each transaction a round trip."""
+    if time.monotonic() - record.info.get("used", math.inf) > IDLE:
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError("the server closed it") from error  # the pool makes another
 
 
 @contextmanager
@@ -159,13 +190,15 @@ class Database:
 
         SQLite has one writer, so there the work of all threads that wait is done in one transaction.
         """
-        if not self.is_sqlite:
-            with self._transaction() as connection:
-                return work(connection)
-        done = self._grouped(work)
+        done = self._grouped(work) if self.is_sqlite else self._commit_twice(work)
         if done.error is not None:
             raise done.error
         return cast("Result", done.result)
+
+    def _commit_twice(self, work: Work[Any]) -> _Done:
+        """A connection that broke before the commit left nothing behind: the work is done once more on a new one."""
+        done = self._commit_one(work)
+        return self._commit_one(work) if isinstance(done.error, _BrokenBefore) else done
 
     @cached_property
     def _grouped(self) -> Batched[Work[Any], _Done]:
@@ -191,8 +224,13 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._turn(), _named(), self._writer.begin() as connection:
-            yield connection
+        with self._turn(), _named(), self._writer.connect() as connection, connection.begin():
+            try:
+                yield connection
+            except DBAPIError as error:
+                if error.connection_invalidated:
+                    raise _BrokenBefore("the database closed the connection") from error
+                raise
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -121,10 +121,10 @@ def claim(
         found = rows.turn(connection, turn_id)
         return None if found is None or (found.status == "processing" and found.step == step) else found
     turn = TurnRow._make(taken)
-    conversation = rows.conversation(connection, turn.conversation_id)
-    assert conversation is not None, "a turn refers to its conversation"
-    results = {name: dict(result) for name, result in connection.execute(_RESULTS, {"turn_id": turn_id})}
-    return Claim(turn, conversation, rows.messages_of(connection, turn_id), results, step, turn.attempt, token)
+    conversation, asked = rows.asked_in(connection, turn_id)
+    earlier = connection.execute(_RESULTS, {"turn_id": turn_id}) if step != STEPS[0] else ()
+    results = {name: dict(result) for name, result in earlier}
+    return Claim(turn, conversation, asked, results, step, turn.attempt, token)
 
 
 def extend(connection: Connection, held: Claim, *, now: datetime, lease: timedelta) -> bool:

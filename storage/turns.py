@@ -37,10 +37,10 @@ _waits = (
     messages.c.answerable.is_(True),
 )
 _asked = (turns.c.conversation_id == bindparam("talk"), turns.c.replay_from.is_not(None))
-_ACTIVE: Select[Any] = select(turns.c.id).where(
-    turns.c.conversation_id == bindparam("talk"), turns.c.status == "processing"
-)
-_ASKED: Select[Any] = select(turns.c.id).where(*_asked).order_by(turns.c.created_at, turns.c.id).limit(1)
+_active = select(turns.c.id).where(turns.c.conversation_id == bindparam("talk"), turns.c.status == "processing")
+_replay = select(turns.c.id).where(*_asked).order_by(turns.c.created_at, turns.c.id).limit(1)
+#: The turn at work, and the oldest one whose replay was asked for.
+_TURNS: Select[Any] = select(_active.scalar_subquery(), _replay.scalar_subquery())
 _WAITING: Select[Any] = (
     select(messages.c.id, messages.c.received_at).where(*_waits).order_by(messages.c.seq).limit(bindparam("most"))
 )
@@ -72,9 +72,9 @@ def open_turn(
     None: nothing waits, or a turn is active already; whoever closes that one looks again.
     """
     talk = {"talk": conversation.id}
-    if connection.execute(_ACTIVE, talk).first() is not None:
+    active, again = connection.execute(_TURNS, talk).one()
+    if active is not None:
         return None
-    again = connection.execute(_ASKED, talk).scalar()
     if again is not None:
         return _restart(connection, again, now=now, patience=patience)
     waiting = connection.execute(_WAITING, {**talk, "most": max_messages}).all()

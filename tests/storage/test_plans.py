@@ -31,7 +31,7 @@ def test_accepting_and_answering_reads_indexes_only(tmp_path: Path) -> None:
     assert deliver(database, row, "m1") is not None
     assert open_turn(database, conversation) is None
     assert not has_waiting_in(database, conversation)
-    assert len(statements) > 25
+    assert len(statements) > 20
     scans: list[str] = []
     with database.read() as session:
         for statement, parameters in list(statements.items()):
