@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlmodel import col, select
 
 from ragline.batching import Batched
@@ -18,8 +18,8 @@ from ragline.logs import get_logger
 from ragline.settings import Settings
 from storage import knowledge
 from storage.embedder import make_embedder
-from storage.embedder.base import Embedder, Vectors
-from storage.index import LiveIndex, check_embedder, live_index
+from storage.embedder.base import Embedder
+from storage.index import LiveIndex, check_embedder, is_complete, live_index
 from storage.lexical import LexicalIndex, normalise
 from storage.models import KnowledgeItem, KnowledgePhrase
 from storage.session import Database
@@ -30,7 +30,7 @@ from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, Vecto
 NEAREST = 50
 #: Questions of other threads that are searched for at once.
 BATCH = 16
-#: Questions whose vectors are kept: 1.5 kB each.
+#: Questions whose nearest texts are kept until the base changes: 8 kB each.
 REMEMBERED = 2000
 #: Texts up to which words are compared too; beyond it the vectors alone find the candidates.
 LEXICAL_LIMIT = 50_000
@@ -82,6 +82,15 @@ class _Snapshot:
     texts: list[_Text]
     rows: dict[str, int]
     lexical: LexicalIndex | None
+    #: The index holds these very texts, so what it answers can be kept.
+    complete: bool
+    nearest: OrderedDict[str, list[Hit]] = field(default_factory=OrderedDict)
+
+    def remember(self, question: str, hits: list[Hit]) -> None:
+        if self.complete:
+            self.nearest[question] = hits
+            while len(self.nearest) > REMEMBERED:
+                self.nearest.popitem(last=False)
 
 
 class KnowledgeSearcher:
@@ -100,7 +109,6 @@ class KnowledgeSearcher:
         self._database, self._store, self._embedder, self._setting = database, store, embedder, setting
         self._first_store = first_store
         self._lock = threading.Lock()
-        self._encoded: dict[str, NDArray[np.float32]] = {}  # touched by the batching thread alone
         self._dense: Batched[str, list[Hit]] = Batched(self._nearest, most=BATCH)
         self._snapshot: _Snapshot | None = None
         self._checked = 0.0
@@ -116,7 +124,10 @@ class KnowledgeSearcher:
         snapshot = self._current()
         if not snapshot.texts:
             return []
-        dense = self._dense(question)
+        dense = snapshot.nearest.get(question)
+        if dense is None:
+            dense = self._dense(question)
+            snapshot.remember(question, dense)
         stems = trigrams = np.zeros(len(snapshot.texts), dtype=np.float32)
         rows = {snapshot.rows[hit.id] for hit in dense if hit.id in snapshot.rows}
         if snapshot.lexical:
@@ -156,7 +167,7 @@ class KnowledgeSearcher:
         if live is None:
             return [[] for _ in questions]
         check_embedder(live, self._embedder, self._setting)
-        vectors = self._vectors(questions)
+        vectors = self._embedder.encode_queries(questions)
         try:
             return self._store(live.store).query(live.collection, vectors, NEAREST)
         except CollectionMissing:
@@ -165,17 +176,6 @@ class KnowledgeSearcher:
             if newer is None or newer == live:
                 raise
             return self._store(newer.store).query(newer.collection, vectors, NEAREST)
-
-    def _vectors(self, questions: Sequence[str]) -> Vectors:
-        """Each question's vector; one asked again is not encoded again."""
-        known = self._encoded
-        new = [question for question in dict.fromkeys(questions) if question not in known]
-        if new:
-            known.update(zip(new, self._embedder.encode_queries(new), strict=True))
-        vectors = np.stack([known[question] for question in questions])
-        for question in list(known)[: max(len(known) - REMEMBERED, 0)]:
-            del known[question]
-        return vectors
 
     def _current(self, *, now: bool = False) -> _Snapshot:
         with self._lock:
@@ -187,8 +187,14 @@ class KnowledgeSearcher:
     def _read(self, old: _Snapshot | None) -> _Snapshot:
         with self._database.read() as session:
             revision, live = knowledge.revision(session), live_index(session)
+            same = old is not None and (old.revision, old.live) == (revision, live)
+            if old is not None and same and (old.complete or live is None):
+                return old
+            complete = live is not None and is_complete(session, live)
             if old is not None and old.revision == revision:
-                return old if old.live == live else _Snapshot(revision, live, old.texts, old.rows, old.lexical)
+                if same and not complete:
+                    return old
+                return _Snapshot(revision, live, old.texts, old.rows, old.lexical, complete)
             found = session.exec(
                 select(KnowledgePhrase, KnowledgeItem)
                 .join(KnowledgeItem, col(KnowledgeItem.id) == KnowledgePhrase.item_id)
@@ -197,7 +203,7 @@ class KnowledgeSearcher:
         texts = [_Text(phrase.id, phrase.text, item, phrase.kind == "passage") for phrase, item in found]
         lexical = LexicalIndex(text.text for text in texts) if len(texts) <= LEXICAL_LIMIT else None
         log.info("knowledge_loaded", texts=len(texts), live=live.id if live else None)
-        return _Snapshot(revision, live, texts, {text.id: row for row, text in enumerate(texts)}, lexical)
+        return _Snapshot(revision, live, texts, {text.id: row for row, text in enumerate(texts)}, lexical, complete)
 
 
 def make_searcher(settings: Settings, database: Database, *, threads: int = 1) -> KnowledgeSearcher:

@@ -65,6 +65,13 @@ def pending(session: Session) -> int:
     return session.exec(select(func.count()).select_from(KnowledgePhrase).where(_not_in(live.id if live else ""))).one()
 
 
+def is_complete(session: Session, live: LiveIndex) -> bool:
+    """Whether the live index holds the texts of the base, all of them and no others."""
+    missing = select(KnowledgePhrase.id).where(_not_in(live.id)).limit(1)
+    removed = select(VectorRemoval.phrase_id).where(VectorRemoval.index_id == live.id).limit(1)
+    return session.exec(missing).first() is None and session.exec(removed).first() is None
+
+
 def count_texts(session: Session) -> int:
     """Texts of the base, indexed or not."""
     return session.exec(select(func.count()).select_from(KnowledgePhrase)).one()

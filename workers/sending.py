@@ -21,24 +21,27 @@ class SenderDied(TransientError):
     """The process that was sending this row is gone."""
 
 
-def send_rows(runtime: Runtime, row_ids: list[str]) -> tuple[Closed | None, dict[str, datetime]]:
-    """Send rows in order.
+def send_rows(
+    runtime: Runtime, row_ids: list[str], first: Sending | None = None
+) -> tuple[Closed | None, dict[str, datetime]]:
+    """Send rows in order; ``first`` is the first of them where it is claimed already.
 
     Returns the turn this closed, if it did, and the rows to try again with their time; after one of those the
     rest of its turn waits behind it.
     """
     closed = None
     for row_id in row_ids:
-        closed, due = send_row(runtime, row_id)
+        claimed = first if first and first.row.id == row_id else None
+        closed, due = send_row(runtime, row_id, claimed)
         if due is not None:
             return closed, {row_id: due}
     return closed, {}
 
 
-def send_row(runtime: Runtime, row_id: str) -> tuple[Closed | None, datetime | None]:
+def send_row(runtime: Runtime, row_id: str, claimed: Sending | None = None) -> tuple[Closed | None, datetime | None]:
     """Send one row if it is due. Returns the turn this closed, and when to try again."""
     lease = runtime.settings.turn.lease
-    sending = runtime.database.commit(
+    sending = claimed or runtime.database.commit(
         lambda connection: outbox.claim(connection, row_id, now=runtime.clock(), lease=lease)
     )
     if sending is None:

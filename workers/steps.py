@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 import structlog
+from sqlalchemy import Connection
 
 from pipeline.llm import Completion, LanguageModel
 from pipeline.run import search_step
@@ -19,7 +21,8 @@ from pipeline.steps.retrieve import Retrieval
 from pipeline.turn import Answer, Classification, Role, Turn, TurnMessage
 from ragline.errors import PermanentError, RaglineError, TransientError, safe_text
 from ragline.logs import get_logger
-from storage import steps, turns
+from storage import outbox, steps, turns
+from storage.outbox import Sending
 from storage.session import DatabaseUnavailable
 from storage.steps import Claim, Done, LeaseLost, Ledger
 from workers.load import degraded
@@ -30,10 +33,11 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step left to do: outbox rows to send; and, where its turn is over, why it failed."""
+    """What a step left to do: outbox rows to send (``first``: the first of them, claimed); why it failed, if it did."""
 
     conversation_id: str
     rows: list[str]
+    first: Sending | None = None
     turn_over: bool = False
     failure: str | None = None
 
@@ -88,12 +92,7 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
             raise Poisonous(f"the process of step {held.step} died {held.turn.crashes} times")
         with runtime.leases.hold(lambda connection, now, lease: steps.extend(connection, held, now=now, lease=lease)):
             done, answer = _STEPS[held.step](runtime, held)
-        cost = ledger(answer)
-        rows = runtime.database.commit(
-            lambda connection: steps.finish(
-                connection, held, done, cost, now=runtime.clock(), patience=settings.patience
-            )
-        )
+        rows, first = runtime.database.commit(partial(_finish, runtime, held, done, ledger(answer)))
     except LeaseLost:
         log.warning("lease_lost")
         raise StepHeld(f"step {held.step} of turn {held.turn.id} was taken over") from None
@@ -101,8 +100,18 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
         raise  # nothing can be written; the lease runs out or the task comes back
     except Exception as error:
         return _failed(runtime, held, error, ledger())
-    log.info("step_done", ms=round((time.perf_counter() - began) * 1000, 1), mode=done.mode)
-    return Outcome(held.conversation.id, rows, turn_over=done.suggested)
+    log.debug("step_done", ms=round((time.perf_counter() - began) * 1000, 1), mode=done.mode)
+    return Outcome(held.conversation.id, rows, first, turn_over=done.suggested)
+
+
+def _finish(
+    runtime: Runtime, held: Claim, done: Done, ledger: Ledger, connection: Connection
+) -> tuple[list[str], Sending | None]:
+    """Write what came of a step; who is to send its rows takes the first one in the same transaction."""
+    now, settings = runtime.clock(), runtime.settings.turn
+    made = steps.finish(connection, held, done, ledger, now=now, patience=settings.patience)
+    first = outbox.claim(connection, made[0], now=now, lease=settings.lease) if made else None
+    return made, first
 
 
 def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> Outcome:

@@ -13,6 +13,7 @@ from celery.exceptions import Ignore
 from ragline.errors import RaglineError
 from storage import outbox, turns
 from storage.index import bring_up_to_date
+from storage.outbox import Sending
 from workers.app import app
 from workers.base import BaseTask
 from workers.opening import open_turns as open_due_turns
@@ -40,7 +41,7 @@ class StepTask(BaseTask):
         except StepRetry as error:
             raise self.retry(exc=error, countdown=error.retry_after) from error
         if self.sends:
-            self.send(outcome.rows)
+            self.send(outcome.rows, outcome.first)
         else:
             for row_id in outcome.rows:
                 self.send_later("ragline.send", [row_id])
@@ -50,9 +51,9 @@ class StepTask(BaseTask):
         if outcome.failure:
             raise StepFailed(outcome.failure)
 
-    def send(self, row_ids: list[str]) -> None:
+    def send(self, row_ids: list[str], first: Sending | None = None) -> None:
         """Send rows of one turn in order; what must wait comes back as a task of its own."""
-        closed, later = send_rows(self.runtime, row_ids)
+        closed, later = send_rows(self.runtime, row_ids, first)
         for row_id, due in later.items():
             self.send_later("ragline.send", [row_id], countdown=self.seconds_until(due))
         if closed and closed.more:

@@ -112,6 +112,20 @@ def test_a_question_asked_again_is_not_encoded_again(base: Base, monkeypatch: py
     assert encoded == ["Is there a vegan menu?", "one", "two", "Is there a vegan menu?"], "only so many are kept"
 
 
+def test_what_was_found_is_forgotten_when_the_base_changes(base: Base) -> None:
+    asked = "Where does the stork live?"
+    base.ask(asked)
+    knowledge.put_items(base.database, [ItemRow("stork", "On the roof.", [asked], [], "en")], source="test")
+    time.sleep(FRESH + 0.1)
+    base.ask(asked)  # the index does not hold it yet, so this is not kept
+    index.sync(base.database, base.store, "memory", base.embedder, "minilm")
+    time.sleep(FRESH + 0.1)
+    found = {candidate.id: candidate for candidate in base.searcher.search(asked)}
+    assert found["stork"].dense > 0.99
+    knowledge.remove_items(base.database, ["stork"])
+    index.sync(base.database, base.store, "memory", base.embedder, "minilm")
+
+
 def test_a_reindex_in_the_middle_is_not_noticed(base: Base) -> None:
     index.reindex(base.database, base.store, "memory", base.embedder)
     assert base.ask("How do I return an item?").passages[0].id == "demo-en-return"

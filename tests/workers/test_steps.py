@@ -18,6 +18,7 @@ from ragline.ids import new_id
 from ragline.settings import Settings
 from storage import inbox, rows, steps, turns
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
+from storage.outbox import Sending
 from storage.rows import TurnRow
 from storage.session import Database
 from storage.steps import STEPS
@@ -117,6 +118,11 @@ class World:
             outcome = run_step(self.runtime, turn_id, step)
         return outcome
 
+    def written(self, turn_id: str) -> tuple[list[str], Sending | None]:
+        """The rows of the turn's answer, and the first of them, claimed."""
+        outcome = self.steps(turn_id)
+        return outcome.rows, outcome.first
+
     def one(self, model: type[Any], turn_id: str) -> Any:
         with self.database.read() as session:
             column = model.id if model is Turn else model.turn_id
@@ -132,8 +138,8 @@ def test_a_turn_is_answered_and_accounted_for(world: Callable[..., World]) -> No
     w = world()
     turn_id = w.turn()
     outcome = w.steps(turn_id)
-    assert w.one(Outbox, turn_id).status == "pending", "deliver only writes"
-    closed, later = send_rows(w.runtime, outcome.rows)
+    assert (w.one(Outbox, turn_id).status, w.sender.sent) == ("sending", []), "written, claimed, not sent yet"
+    closed, later = send_rows(w.runtime, outcome.rows, outcome.first)
     assert closed is not None
     assert (closed.status, later) == ("answered", {})
     assert w.sender.sent[0].body == {"text": "Two days."}
@@ -237,11 +243,11 @@ def test_a_worker_that_dies_each_time_does_not_go_on_for_ever(world: Callable[..
 def test_sending_is_not_tried_for_ever(world: Callable[..., World]) -> None:
     w = world(sender=Scripted(*[NotSent("refused")] * 99))
     turn_id = w.turn()
-    rows = w.steps(turn_id).rows
+    rows, first = w.written(turn_id)
     began = w.now
     while w.one(Turn, turn_id).status == "processing":
-        closed, later = send_rows(w.runtime, rows)
-        w.now = later.get(rows[0], w.now)
+        closed, later = send_rows(w.runtime, rows, first)
+        w.now, first = later.get(rows[0], w.now), None
     assert closed is not None
     assert w.one(Outbox, turn_id).attempts == w.runtime.settings.turn.max_send_attempts
     assert timedelta(minutes=1) < w.now - began < timedelta(minutes=5)
@@ -250,8 +256,8 @@ def test_sending_is_not_tried_for_ever(world: Callable[..., World]) -> None:
 def test_what_was_not_sent_waits_and_goes_out(world: Callable[..., World]) -> None:
     w = world(sender=Scripted(NotSent("refused"), FloodWait("slow down", 30)))
     turn_id = w.turn()
-    rows = w.steps(turn_id).rows
-    _, later = send_rows(w.runtime, rows)
+    rows, first = w.written(turn_id)
+    _, later = send_rows(w.runtime, rows, first)
     assert later == {rows[0]: w.now + timedelta(seconds=1)}
     w.now = later[rows[0]]
     _, later = send_rows(w.runtime, rows)
@@ -267,8 +273,8 @@ def test_what_was_not_sent_waits_and_goes_out(world: Callable[..., World]) -> No
 def test_an_ambiguous_send_is_marked_and_repeated_once(world: Callable[..., World]) -> None:
     w = world(sender=Scripted(AmbiguousSend("broken")))
     turn_id = w.turn()
-    rows = w.steps(turn_id).rows
-    _, later = send_rows(w.runtime, rows)
+    rows, first = w.written(turn_id)
+    _, later = send_rows(w.runtime, rows, first)
     assert list(later) == rows
     send_rows(w.runtime, rows)
     row = w.one(Outbox, turn_id)
@@ -278,7 +284,7 @@ def test_an_ambiguous_send_is_marked_and_repeated_once(world: Callable[..., Worl
 def test_a_customer_who_blocked_the_bot_is_undeliverable(world: Callable[..., World]) -> None:
     w = world(sender=Scripted(Undeliverable("blocked by the user")))
     turn_id = w.turn()
-    closed, _ = send_rows(w.runtime, w.steps(turn_id).rows)
+    closed, _ = send_rows(w.runtime, *w.written(turn_id))
     assert closed is not None
     ended = w.one(Turn, turn_id)
     assert (ended.status, ended.step, ended.error) == ("undeliverable", "deliver", "blocked by the user")
@@ -305,8 +311,8 @@ def test_an_ambiguous_part_that_the_channel_knows_is_not_sent_again(
     w = world(sender=Scripted(AmbiguousSend("broken")))
     monkeypatch.setattr(w.sender, "already_sent", lambda outgoing: True)
     turn_id = w.turn()
-    rows = w.steps(turn_id).rows
-    send_rows(w.runtime, rows)
+    rows, first = w.written(turn_id)
+    send_rows(w.runtime, rows, first)
     closed, _ = send_rows(w.runtime, rows)
     assert closed is not None
     assert w.sender.sent == []
