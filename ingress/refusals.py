@@ -6,6 +6,7 @@ Neither a traceback nor what the customer wrote is ever sent back.
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -25,11 +26,14 @@ log = get_logger(__name__)
 
 def install(app: FastAPI) -> None:
     """Register the handlers."""
-    app.add_exception_handler(DatabaseUnavailable, _database)
-    app.add_exception_handler(SQLAlchemyError, _database)
-    app.add_exception_handler(RaglineError, _ragline)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def told(request: Request, error: Exception) -> Response | None:
+    """How ``error`` is told to the other side; None for what nobody foresaw."""
+    handler = next((_HANDLERS[kind] for kind in type(error).__mro__ if kind in _HANDLERS), None)
+    return await handler(request, error) if handler else None
 
 
 def refusal(status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
@@ -79,6 +83,15 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code in (204, 304):
         return Response(status_code=error.status_code, headers=headers)
     return refusal(error.status_code, str(error.detail), headers)
+
+
+_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    DatabaseUnavailable: _database,
+    SQLAlchemyError: _database,
+    RaglineError: _ragline,
+    RequestValidationError: _invalid,
+    HTTPException: _http,
+}
 
 
 def _template(request: Request) -> str | None:

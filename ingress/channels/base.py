@@ -7,10 +7,12 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import BeforeValidator, SecretStr
+from starlette.routing import compile_path
 
 from ingress.accept import Acceptor
 from ingress.wakeups import Wakeups
@@ -33,6 +35,21 @@ class Inlet:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    """``POST`` to ``path`` (a template) is for ``take``: it returns, and the answer is 200 with ``{}``, or it raises.
+
+    What is in the path's braces is in the request's ``path_params``.
+    """
+
+    path: str
+    take: Callable[[Request], Awaitable[None]]
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return compile_path(self.path)[0]
+
+
+@dataclass(frozen=True)
 class Mounted:
     """A channel's part of the HTTP application.
 
@@ -41,6 +58,7 @@ class Mounted:
     """
 
     router: APIRouter = field(default_factory=APIRouter)
+    webhooks: Sequence[Webhook] = ()
     background: Sequence[Callable[[], Awaitable[None]]] = ()
 
 

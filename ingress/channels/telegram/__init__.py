@@ -6,7 +6,7 @@ from ingress.channels.base import Inlet, Mounted
 from ingress.channels.telegram.intake import Intake
 from ingress.channels.telegram.normalise import CHANNEL
 from ingress.channels.telegram.poller import Poller
-from ingress.channels.telegram.routes import make_router
+from ingress.channels.telegram.routes import make_webhook
 from ragline.channels import TelegramAccount
 
 
@@ -21,4 +21,4 @@ def mount(inlet: Inlet) -> Mounted:
         for name, (account, intake) in accounts.items()
         if account.mode == "polling"
     ]
-    return Mounted(make_router(accounts), tuple(poller.run for poller in pollers))
+    return Mounted(webhooks=[make_webhook(accounts)], background=tuple(poller.run for poller in pollers))

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import HTTPException, Request
 
-from ingress.channels.base import MAX_BODY, secret_matches
+from ingress.channels.base import MAX_BODY, Webhook, secret_matches
 from ingress.channels.telegram.intake import Intake
 from ingress.headers import limit_body
 from ragline.channels import TelegramAccount
@@ -23,13 +23,12 @@ MAX_DELIVERY = 64 * MAX_BODY
 log = get_logger(__name__)
 
 
-def make_router(accounts: Mapping[str, tuple[TelegramAccount, Intake]]) -> APIRouter:
+def make_webhook(accounts: Mapping[str, tuple[TelegramAccount, Intake]]) -> Webhook:
     """``POST /telegram/{account}/webhook`` for ``accounts``."""
-    router = APIRouter(tags=["telegram"])
 
-    @router.post("/telegram/{account}/webhook")
-    async def webhook(account: str, request: Request) -> dict[str, str]:
+    async def take(request: Request) -> None:
         """One update from Telegram. 404: no such account; 401 and 403: the secret is missing or wrong."""
+        account = request.path_params["account"]
         if account not in accounts:
             raise HTTPException(404, "no such account")
         settings, intake = accounts[account]
@@ -47,16 +46,15 @@ def make_router(accounts: Mapping[str, tuple[TelegramAccount, Intake]]) -> APIRo
         body, size = await _body(request)
         if size > len(body):
             await intake.quarantine(body, f"the body of {size} bytes is larger than {MAX_BODY} and was cut")
-            return {}
+            return
         try:
             update = json.loads(body)
         except (ValueError, RecursionError) as error:
             await intake.quarantine(body, f"not JSON ({type(error).__name__})")
-            return {}
+            return
         await intake.accept([await intake.read(update, body)])
-        return {}
 
-    return router
+    return Webhook("/telegram/{account}/webhook", take)
 
 
 async def _body(request: Request) -> tuple[bytes, int]:

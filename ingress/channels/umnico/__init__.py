@@ -5,7 +5,7 @@ from __future__ import annotations
 from ingress.channels.base import Inlet, Mounted
 from ingress.channels.umnico.normalise import CHANNEL
 from ingress.channels.umnico.reconcile import Reconciler
-from ingress.channels.umnico.routes import Intake, make_router
+from ingress.channels.umnico.routes import Intake, make_webhook
 from ragline.channels import UmnicoAccount
 
 
@@ -18,4 +18,4 @@ def mount(inlet: Inlet) -> Mounted:
         for name, account in accounts.items()
         if account.reconcile_every
     ]
-    return Mounted(make_router(intakes), reconcilers)
+    return Mounted(webhooks=[make_webhook(intakes)], background=reconcilers)

@@ -13,11 +13,11 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import HTTPException, Request
 from pydantic import SecretStr, ValidationError
 from sqlmodel import Session, and_, col, or_, select
 
-from ingress.channels.base import MAX_BODY, Inlet, Unreadable, secret_matches
+from ingress.channels.base import MAX_BODY, Inlet, Unreadable, Webhook, secret_matches
 from ingress.channels.umnico.normalise import CHANNEL, custom_id, event_type, normalise
 from ingress.headers import limit_body
 from pipeline.envelope import Envelope
@@ -33,13 +33,12 @@ ECHO_WINDOW = timedelta(minutes=2)
 log = get_logger(__name__)
 
 
-def make_router(intakes: Mapping[str, Intake]) -> APIRouter:
+def make_webhook(intakes: Mapping[str, Intake]) -> Webhook:
     """``POST /umnico/{account}/{secret}/webhook`` for the accounts of ``intakes``."""
-    router = APIRouter(tags=["umnico"])
 
-    @router.post("/umnico/{account}/{secret}/webhook")
-    async def webhook(account: str, secret: str, request: Request) -> dict[str, str]:
+    async def take(request: Request) -> None:
         """One event from Umnico. 404: no such account; 403: the secret is wrong, or none is set."""
+        account, secret = request.path_params["account"], request.path_params["secret"]
         intake = intakes.get(account)
         if intake is None:
             raise HTTPException(404, "no such account")
@@ -55,16 +54,15 @@ def make_router(intakes: Mapping[str, Intake]) -> APIRouter:
         body, size = await _body(request)
         if size > len(body):
             await intake.quarantine(body, f"the body of {size} bytes is larger than {MAX_BODY} and was cut")
-            return {}
+            return
         try:
             event = json.loads(body)
         except (ValueError, RecursionError) as error:
             await intake.quarantine(body, f"not JSON ({type(error).__name__})")
-            return {}
+            return
         await intake.take(event, body)
-        return {}
 
-    return router
+    return Webhook("/umnico/{account}/{secret}/webhook", take)
 
 
 async def _body(request: Request) -> tuple[bytes, int]:

@@ -152,7 +152,7 @@ def mount(inlet: Inlet, limits: Limits | None = None) -> Mounted:
     parts = APIRouter()
     parts.include_router(assets.routes(demo="default" in accounts))
     parts.include_router(router)
-    return Mounted(parts, (reader.run,))
+    return Mounted(parts, background=(reader.run,))
 
 
 def _visitor(request: Request, locale: str | None = None) -> str:

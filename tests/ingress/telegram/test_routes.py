@@ -14,10 +14,10 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ingress import refusals
 from ingress.channels.base import MAX_BODY
 from ingress.channels.telegram import mount
 from ingress.headers import Frame
+from ingress.webhooks import Webhooks
 from storage.session import DatabaseUnavailable
 from tests.ingress.telegram.world import SECRET, World, world
 from tests.support.fake_telegram import FakeTelegram
@@ -31,8 +31,7 @@ class Client:
 
     def __init__(self, here: World) -> None:
         app = FastAPI()
-        refusals.install(app)
-        app.include_router(mount(here.inlet).router)
+        app.add_middleware(Webhooks, webhooks=mount(here.inlet).webhooks)
         app.add_middleware(Frame, count=lambda *_: None)
         self._runner = asyncio.Runner()
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ragline.test")

@@ -15,12 +15,12 @@ import httpx
 from fastapi import FastAPI
 from sqlmodel import SQLModel, col, select
 
-from ingress import refusals
 from ingress.accept import Acceptor
 from ingress.channels.base import Inlet
 from ingress.channels.umnico import mount
 from ingress.headers import Frame
 from ingress.wakeups import Wakeups
+from ingress.webhooks import Webhooks
 from ragline.clock import utcnow
 from ragline.settings import load_settings
 from storage.models import Conversation, Message, Outbox, Quarantine, Turn
@@ -43,8 +43,7 @@ class World:
 
     def __post_init__(self) -> None:
         app = FastAPI()
-        app.include_router(mount(self.inlet).router)
-        refusals.install(app)
+        app.add_middleware(Webhooks, webhooks=mount(self.inlet).webhooks)
         app.add_middleware(Frame, count=lambda *_: None)
         self._runner = asyncio.Runner()
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ragline.test")
