@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Literal
@@ -52,6 +52,16 @@ _UPDATES = select(*_KNOWN).where(
 )
 
 
+_PROFILE = ("address", "locale", "sender_id", "sender_name")
+_REFRESH = (
+    _conversation.update()
+    .where(_conversation.c.id == bindparam("b_id"))
+    .values({name: bindparam(name) for name in ("last_seq", *_PROFILE, "updated_at")})
+)
+#: A stored message: its id, conversation, number, whether it is answerable, fingerprint.
+_Known = tuple[str, str, int, bool, str]
+
+
 @dataclass(frozen=True)
 class Acceptance:
     """What became of one envelope.
@@ -82,11 +92,52 @@ def accept(session: Session, envelopes: Sequence[Envelope], now: datetime) -> li
     """
     envelopes = [_without_nul(envelope) for envelope in envelopes]
     conversations = _lock_conversations(session, envelopes, now)
-    known = _known_messages(session, envelopes, conversations)
-    results: list[Acceptance] = []
-    rows: list[dict[str, Any]] = []
-    edits: list[tuple[str, Envelope]] = []
-    touched: dict[str, dict[str, Any]] = {}
+    # Nearly every delivery is new, so they are looked for only where storing them shows that one is not.
+    plan = _plan(envelopes, conversations, {}, now)
+    attempt = session.begin_nested()
+    if insert_ignoring(session.connection(), _message, plan.rows) == len(plan.rows):
+        attempt.commit()
+    else:
+        attempt.rollback()
+        plan = _plan(envelopes, conversations, _known_messages(session, envelopes, conversations), now)
+        if plan.rows:
+            session.connection().execute(_message.insert(), plan.rows)
+    connection = session.connection()
+    if plan.touched:
+        connection.execute(_REFRESH, plan.touched)
+    for conversation_id, edit in plan.edits:
+        # An edit of a message nobody has begun to answer replaces its text; a later one changes nothing.
+        connection.execute(
+            update(_message)
+            .where(
+                _message.c.conversation_id == conversation_id,
+                _message.c.external_id == edit.edits,
+                _message.c.turn_id.is_(None),
+            )
+            .values(text=edit.text, edited_at=now)
+        )
+    return plan.results
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be written for a group of envelopes, and what each of them is told."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    edits: list[tuple[str, Envelope]] = field(default_factory=list)
+    touched: list[dict[str, Any]] = field(default_factory=list)
+    results: list[Acceptance] = field(default_factory=list)
+
+
+def _plan(
+    envelopes: Sequence[Envelope],
+    conversations: dict[tuple[str, ...], Any],
+    known: dict[tuple[str, ...], _Known],
+    now: datetime,
+) -> _Plan:
+    """``known`` are the messages stored before; those of the group itself are added to it."""
+    plan = _Plan()
+    states: dict[str, dict[str, Any]] = {}
     for envelope in envelopes:
         conversation = conversations[envelope.channel, envelope.account, envelope.conversation]
         print_ = fingerprint(envelope)
@@ -94,15 +145,17 @@ def accept(session: Session, envelopes: Sequence[Envelope], now: datetime) -> li
         if earlier is not None:
             message_id, conversation_id, seq, answerable, earlier_print = earlier
             outcome: Literal["duplicate", "conflict"] = "duplicate" if earlier_print == print_ else "conflict"
-            results.append(Acceptance(message_id, conversation_id, seq, outcome, answerable))
+            plan.results.append(Acceptance(message_id, conversation_id, seq, outcome, answerable))
             continue
-        state = touched.setdefault(
-            conversation.id, {"b_id": conversation.id, "last_seq": conversation.last_seq, **_profile(conversation)}
-        )
+        state = states.get(conversation.id)
+        if state is None:
+            state = {"b_id": conversation.id, "last_seq": conversation.last_seq, **_profile(conversation)}
+            states[conversation.id] = state
+            plan.touched.append(state)
         state["last_seq"] += 1
         _refresh(state, envelope)
         state["updated_at"] = now
-        rows.append(
+        plan.rows.append(
             {
                 "id": envelope.id,
                 "conversation_id": conversation.id,
@@ -120,33 +173,13 @@ def accept(session: Session, envelopes: Sequence[Envelope], now: datetime) -> li
             }
         )
         if envelope.kind == "edit" and envelope.edits:
-            edits.append((conversation.id, envelope))
+            plan.edits.append((conversation.id, envelope))
         entry = (envelope.id, conversation.id, state["last_seq"], envelope.answerable, print_)
         known[_external_key(envelope, conversation.id)] = entry
         if envelope.update_key:
             known[_update_key(envelope)] = entry
-        results.append(Acceptance(envelope.id, conversation.id, state["last_seq"], "new", envelope.answerable))
-    connection = session.connection()
-    if rows:
-        connection.execute(_message.insert(), rows)
-        connection.execute(
-            update(_conversation)
-            .where(_conversation.c.id == bindparam("b_id"))
-            .values({name: bindparam(name) for name in next(iter(touched.values())) if name != "b_id"}),
-            list(touched.values()),
-        )
-    for conversation_id, edit in edits:
-        # An edit of a message nobody has begun to answer replaces its text; a later one changes nothing.
-        connection.execute(
-            update(_message)
-            .where(
-                _message.c.conversation_id == conversation_id,
-                _message.c.external_id == edit.edits,
-                _message.c.turn_id.is_(None),
-            )
-            .values(text=edit.text, edited_at=now)
-        )
-    return results
+        plan.results.append(Acceptance(envelope.id, conversation.id, state["last_seq"], "new", envelope.answerable))
+    return plan
 
 
 def accept_one(session: Session, envelope: Envelope, now: datetime) -> Acceptance:
@@ -206,9 +239,6 @@ def _without_nul(envelope: Envelope) -> Envelope:
     if not texts and not named:
         return envelope
     return envelope.model_copy(update={**texts, "sender": sender.model_copy(update=named)})
-
-
-_Known = tuple[str, str, int, bool, str]
 
 
 def _external_key(envelope: Envelope, conversation_id: str) -> tuple[str, ...]:
@@ -274,7 +304,7 @@ def _known_messages(
 
 
 def _profile(conversation: Any) -> dict[str, Any]:
-    return {name: getattr(conversation, name) for name in ("address", "locale", "sender_id", "sender_name")}
+    return {name: getattr(conversation, name) for name in _PROFILE}
 
 
 def _refresh(state: dict[str, Any], envelope: Envelope) -> None:

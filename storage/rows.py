@@ -127,8 +127,10 @@ def turn(connection: Connection, turn_id: str) -> TurnRow | None:
     return TurnRow._make(found) if found else None
 
 
-def insert_ignoring(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """``INSERT ... ON CONFLICT DO NOTHING`` on either database."""
+def insert_ignoring(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> int:
+    """``INSERT ... ON CONFLICT DO NOTHING`` on either database; how many rows were new."""
+    if not rows:
+        return 0
     dialect = connection.dialect.name
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    connection.execute(insert.on_conflict_do_nothing(), list(rows))
+    return connection.execute(insert.on_conflict_do_nothing(), list(rows)).rowcount

@@ -304,3 +304,16 @@ def _numbers_are_whole(database, total):
     assert sum(len(given) for given in numbers.values()) == total
     for conversation in conversations:
         assert numbers[conversation.id] == list(range(1, conversation.last_seq + 1))
+
+
+def test_stored_messages_are_looked_up_only_where_one_comes_again(database, monkeypatch):
+    looked = []
+    look = inbox._known_messages
+    monkeypatch.setattr(inbox, "_known_messages", lambda *given: looked.append(1) or look(*given))
+    first = [envelope(str(number), conversation=f"chat {number % 3}") for number in range(9)]
+    assert {result.outcome for result in accept(database, *first)} == {"new"}
+    assert not looked
+    again = accept(database, envelope("9"), *first)
+    assert [result.outcome for result in again] == ["new", *["duplicate"] * 9]
+    assert looked
+    assert len(stored(database)) == 10
