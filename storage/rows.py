@@ -133,4 +133,5 @@ def insert_ignoring(connection: Connection, table: Table, rows: Sequence[dict[st
         return 0
     dialect = connection.dialect.name
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    return connection.execute(insert.on_conflict_do_nothing(), list(rows)).rowcount
+    statement = insert.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return connection.execute(statement, list(rows)).rowcount
