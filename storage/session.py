@@ -11,6 +11,7 @@ import fcntl
 import math
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ IDLE = 1
 #: Pieces of work committed in one transaction at most.
 GROUP = 16
 
+#: ``file``: the lock this thread holds.
+_writing = threading.local()
 Result = TypeVar("Result")
 #: What is to be done in a transaction. It may be done twice, so it touches nothing but the database.
 Work = Callable[[Connection], Result]
@@ -242,14 +245,18 @@ class Database:
         if self._lock_file is None:
             yield
             return
+        if getattr(_writing, "file", None) == self._lock_file:
+            raise AssertionError("this thread has a transaction open and would wait for itself")
         try:
             lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise DatabaseUnavailable(f"{self._lock_file} cannot be opened ({error.strerror})") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            _writing.file = self._lock_file
             yield
         finally:
+            _writing.file = None
             os.close(lock)
 
     @contextmanager

@@ -99,6 +99,16 @@ def test_work_is_done_again_where_the_server_had_closed_the_connection(numbers: 
     assert stored(numbers) == [1, 2]
 
 
+def test_a_transaction_inside_another_is_a_fault_and_does_not_hang(tmp_path: Path) -> None:
+    database = Database(make_engine(f"sqlite:///{tmp_path}/nested.sqlite3"))
+    with database.write():
+        with pytest.raises(AssertionError, match="wait for itself"):
+            database.commit(lambda connection: None)
+        with pytest.raises(AssertionError, match="wait for itself"), database.write():
+            pass
+    assert database.commit(lambda connection: 1) == 1
+
+
 HOLDER = """
 import sys, time
 from storage.session import Database, make_engine
