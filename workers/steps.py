@@ -61,7 +61,8 @@ def run_step(runtime: Runtime, turn_id: str, step: str) -> Outcome:
     """
     settings = runtime.settings.turn
     held = runtime.database.commit(
-        lambda connection: steps.claim(connection, turn_id, step, now=runtime.clock(), lease=settings.lease)
+        lambda connection: steps.claim(connection, turn_id, step, now=runtime.clock(), lease=settings.lease),
+        single=True,
     )
     if held is None:
         raise StepHeld(f"step {step} of turn {turn_id} is being done elsewhere")
