@@ -1,8 +1,10 @@
 """Turns a second through the whole pipeline, and a lone message's time, beside a chain of four empty tasks.
 
-    python -m bench.pipeline [--database sqlite|postgresql] [--turns 1000] [--chats 200] [--runs 5] [--set NAME=VALUE]
+    python -m bench.pipeline [--database sqlite|postgresql] [--turns 1000] [--chats 200] [--runs 5] [--distinct]
+                             [--set NAME=VALUE]
 
-One message a turn, direct answers, no model. Messages are accepted before the clock starts, so that it measures
+One message a turn, direct answers, no model. Twenty questions are asked again and again, which the search remembers;
+``--distinct`` asks each once, with a number of its own. Messages are accepted before the clock starts, so that it measures
 answering: it runs from the first turn's opening to the last one's end, by the times in SQL. The yardstick runs on the
 same Redis with the same pools, in turns with the pipeline.
 """
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1000)
     parser.add_argument("--chats", type=int, default=200)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--distinct", action="store_true", help="ask no question twice, so that none is remembered")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the stack")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
@@ -81,7 +84,8 @@ def measure(bench: Stack, noop: dict[str, int], options: argparse.Namespace) -> 
     ]
     for number in range(options.runs + 1):
         counts = [cpu_seconds(processes)]
-        real = answered_a_second(database, hints, options.turns, options.chats, number)
+        asked = [QUESTIONS[i % 20] + (f" ({number}-{i})" if options.distinct else "") for i in range(options.turns)]
+        real = answered_a_second(database, hints, asked, options.chats, number)
         counts.append(cpu_seconds(processes))
         empty = chains_a_second(options.turns)
         counts.append(cpu_seconds(processes))
@@ -135,10 +139,10 @@ def accept(database: Database, texts: list[tuple[str, str]]) -> list[str]:
     return list(conversations)
 
 
-def answered_a_second(database: Database, hints: Hints, count: int, chats: int, number: int) -> float:
+def answered_a_second(database: Database, hints: Hints, asked: list[str], chats: int, number: int) -> float:
     # A sweep would find them before the hint does; it looks every five seconds, and accepting takes one.
-    began = utcnow()
-    conversations = accept(database, [(f"b{number}-{i % chats}", QUESTIONS[i % 20]) for i in range(count)])
+    began, count = utcnow(), len(asked)
+    conversations = accept(database, [(f"b{number}-{i % chats}", text) for i, text in enumerate(asked)])
     hints([(conversation, "api", "default") for conversation in conversations])
     closed = select(func.count()).where(Turn.status == "answered", Turn.created_at >= began)
     until = time.monotonic() + 300
