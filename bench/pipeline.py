@@ -4,9 +4,9 @@
                              [--set NAME=VALUE]
 
 One message a turn, direct answers, no model. Twenty questions are asked again and again, which the search remembers;
-``--distinct`` asks each once, with a number of its own. Messages are accepted before the clock starts, so that it measures
-answering: it runs from the first turn's opening to the last one's end, by the times in SQL. The yardstick runs on the
-same Redis with the same pools, in turns with the pipeline.
+``--distinct`` asks each once, with a number of its own. Messages are accepted before the clock starts, so that it
+measures answering: it runs from the first turn's opening to the last one's end, by the times in SQL. The yardstick
+runs on the same Redis with the same pools, in turns with the pipeline.
 """
 
 from __future__ import annotations
