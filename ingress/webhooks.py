@@ -1,7 +1,8 @@
 """Webhooks, served before the framework's routing.
 
-They are nearly all of the traffic, and FastAPI's routing, dependencies and serialisation cost a request twice what
-reading and accepting an update does. What surrounds them is the same: the frame, the form of a refusal, the count.
+They are nearly all of the traffic, and under load FastAPI's routing, dependencies and serialisation took a third of
+the process, the webhook's own code a fifth. What surrounds them is the same: the frame, the form of a refusal, the
+count.
 """
 
 from __future__ import annotations

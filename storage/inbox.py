@@ -104,7 +104,7 @@ def accept(session: Session, envelopes: Sequence[Envelope], now: datetime) -> li
             session.connection().execute(_message.insert(), plan.rows)
     connection = session.connection()
     if plan.touched:
-        connection.execute(_REFRESH, plan.touched)
+        connection.execute(_REFRESH, list(plan.touched.values()))
     for conversation_id, edit in plan.edits:
         # An edit of a message nobody has begun to answer replaces its text; a later one changes nothing.
         connection.execute(
@@ -125,7 +125,7 @@ class _Plan:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     edits: list[tuple[str, Envelope]] = field(default_factory=list)
-    touched: list[dict[str, Any]] = field(default_factory=list)
+    touched: dict[str, dict[str, Any]] = field(default_factory=dict)
     results: list[Acceptance] = field(default_factory=list)
 
 
@@ -137,7 +137,6 @@ def _plan(
 ) -> _Plan:
     """``known`` are the messages stored before; those of the group itself are added to it."""
     plan = _Plan()
-    states: dict[str, dict[str, Any]] = {}
     for envelope in envelopes:
         conversation = conversations[envelope.channel, envelope.account, envelope.conversation]
         print_ = fingerprint(envelope)
@@ -147,11 +146,9 @@ def _plan(
             outcome: Literal["duplicate", "conflict"] = "duplicate" if earlier_print == print_ else "conflict"
             plan.results.append(Acceptance(message_id, conversation_id, seq, outcome, answerable))
             continue
-        state = states.get(conversation.id)
-        if state is None:
-            state = {"b_id": conversation.id, "last_seq": conversation.last_seq, **_profile(conversation)}
-            states[conversation.id] = state
-            plan.touched.append(state)
+        state = plan.touched.setdefault(
+            conversation.id, {"b_id": conversation.id, "last_seq": conversation.last_seq, **_profile(conversation)}
+        )
         state["last_seq"] += 1
         _refresh(state, envelope)
         state["updated_at"] = now

@@ -1,6 +1,6 @@
 """What the hot path reads of a row: tuples by statements that are built once.
 
-A turn takes some fifty statements. Built anew, and loaded as objects with identity and change tracking, one of them
+A turn takes thirty-four statements. Built anew, and loaded as objects with identity and change tracking, one of them
 costs about three times as much.
 """
 

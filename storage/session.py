@@ -160,9 +160,10 @@ class _Done:
 
 
 class Database:
-    """One database, with a transaction for reading and one for writing.
+    """One database, with a transaction for reading, one for writing, and one for the work of many threads.
 
-    Both raise :class:`DatabaseUnavailable` when the database cannot be reached or stays locked.
+    All raise :class:`DatabaseUnavailable` when the database cannot be reached, or when a program that does not know
+    the lock of ours keeps SQLite locked for :data:`BUSY` seconds.
     """
 
     def __init__(self, engine: Engine) -> None:

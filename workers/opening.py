@@ -70,10 +70,10 @@ def open_turns(runtime: Runtime, app: Celery, conversation_ids: Iterable[str]) -
 def _open(runtime: Runtime, conversation_id: str) -> TurnRow | NotYet | None:
     settings, limits = runtime.settings, runtime.settings.limits
 
-    def gather(connection: Connection) -> tuple[ConversationRow | None, TurnRow | NotYet | None, int]:
+    def gather(connection: Connection) -> tuple[ConversationRow | None, TurnRow | NotYet | None, int | None]:
         conversation = rows.conversation(connection, conversation_id, lock=True)
         if conversation is None:
-            return None, None, 0
+            return None, None, None
         opened = turns.open_turn(
             connection,
             conversation,
@@ -83,10 +83,12 @@ def _open(runtime: Runtime, conversation_id: str) -> TurnRow | NotYet | None:
             max_messages=settings.turn.max_messages,
             patience=settings.turn.patience,
         )
+        if not isinstance(opened, TurnRow) or opened.round or not opened.step:
+            return conversation, opened, None  # nothing new that a limit could be for
         return conversation, opened, load.answered_since(connection, conversation_id, runtime.clock() - limits.window)
 
     conversation, opened, recent = runtime.database.commit(gather)
-    if conversation is None or not isinstance(opened, TurnRow) or opened.round or not opened.step:
+    if conversation is None or not isinstance(opened, TurnRow) or recent is None:
         return opened
     window = f"in {limits.window.total_seconds():g} s"
     if recent > limits.per_sender:

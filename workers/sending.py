@@ -24,15 +24,15 @@ class SenderDied(TransientError):
 def send_rows(
     runtime: Runtime, row_ids: list[str], first: Sending | None = None
 ) -> tuple[Closed | None, dict[str, datetime]]:
-    """Send rows in order; ``first`` is the first of them where it is claimed already.
+    """Send rows in order; ``first`` is the first of them, where it is claimed already.
 
     Returns the turn this closed, if it did, and the rows to try again with their time; after one of those the
     rest of its turn waits behind it.
     """
-    closed = None
+    closed, claimed = None, first
     for row_id in row_ids:
-        claimed = first if first and first.row.id == row_id else None
         closed, due = send_row(runtime, row_id, claimed)
+        claimed = None
         if due is not None:
             return closed, {row_id: due}
     return closed, {}

@@ -12,11 +12,11 @@ from storage.replay import Verdict, Wish
 from storage.rows import TurnRow
 from storage.session import Database
 from storage.stalled import stalled
-from storage.steps import Ledger
 from tests.storage.test_turns import (
     NOW,
     claim,
     deliver,
+    fail,
     finish,
     open_turn,
     opened,
@@ -31,11 +31,7 @@ from tests.storage.test_turns import (
 def fail_at(database: Database, turn: TurnRow, step: str) -> None:
     for earlier in steps.STEPS[: steps.STEPS.index(step)]:
         finish(database, claim(database, turn.id, earlier))
-    held = claim(database, turn.id, step)
-    with database.write() as session:
-        steps.fail(session.connection(), held, PermanentError("no key"), Ledger(ms=1, started_at=NOW), now=NOW,
-            notice=[{"text": "sorry"}], question="?",
-        )  # fmt: skip
+    fail(database, claim(database, turn.id, step))
 
 
 def fail_sending(database: Database, row_id: str, *, undeliverable: bool = False) -> None:
@@ -61,17 +57,7 @@ def test_it_resumes_at_the_step_that_failed_and_notices_once(database: Database)
     assert (again.id, again.status, again.step, again.attempt, again.round) == (turn.id, "processing", "generate", 0, 1)
     held = claim(database, turn.id, "generate")
     assert set(held.results) == {"classify", "retrieve"}
-    with database.write() as session:
-        ledger = Ledger(ms=1, started_at=NOW)
-        told = steps.fail(
-            session.connection(),
-            held,
-            PermanentError("no key"),
-            ledger,
-            now=NOW,
-            notice=[{"text": "sorry"}],
-            question="?",
-        )
+    told = fail(database, held)
     assert told == []
     ask(database, turn.id)
     opened(database, conversation)

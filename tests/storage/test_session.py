@@ -83,9 +83,8 @@ def test_a_group_is_one_transaction_on_sqlite(tmp_path: Path) -> None:
     assert len({id(transaction) for transaction in transactions}) == 2
 
 
+@pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)  # SQLite has no server
 def test_work_is_done_again_where_the_server_had_closed_the_connection(numbers: Database) -> None:
-    if numbers.is_sqlite:
-        pytest.skip("SQLite has no server")
     numbers.commit(lambda connection: insert(connection, 1))
     with numbers.engine.connect() as other:
         # Not through the pool's own knowledge: the server ends every other session of this database.

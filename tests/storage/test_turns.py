@@ -78,6 +78,16 @@ def finish(database: Database, held: Claim, done: Done | None = None) -> list[st
         )
 
 
+def fail(database: Database, held: Claim) -> list[str]:
+    """End the turn for good; the ids of the notice's rows."""
+    return database.commit(
+        lambda connection: steps.fail(
+            connection, held, PermanentError("no key"), Ledger(ms=1, started_at=NOW), now=NOW,
+            notice=[{"text": "sorry"}], question="hello",
+        )
+    )  # fmt: skip
+
+
 def to_outbox(database: Database, turn: TurnRow, texts: Sequence[str] = ("answer",)) -> list[str]:
     for step in ("classify", "retrieve", "generate"):
         finish(database, claim(database, turn.id, step))
@@ -182,16 +192,7 @@ def test_a_failed_step_keeps_what_was_done_and_tells_the_customer_once(database:
             session.connection(), held, TransientError("busy"), ledger, now=NOW, delay=timedelta(seconds=2)
         )
     held = claim(database, turn.id, "retrieve")
-    with database.write() as session:
-        rows = steps.fail(
-            session.connection(),
-            held,
-            PermanentError("no key"),
-            ledger,
-            now=NOW,
-            notice=[{"text": "sorry"}],
-            question="hello",
-        )
+    rows = fail(database, held)
     failed = turn_of(database, turn.id)
     assert (failed.status, failed.step, failed.error_class, failed.error) == (
         "failed", "retrieve", "PermanentError", "no key",
