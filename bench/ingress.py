@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
-import random
 import secrets
 import statistics
 import subprocess
@@ -21,9 +21,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from ragline.stack.parts import redis_part
 from ragline.stack.ports import free_port
@@ -31,6 +33,8 @@ from tests.acceptance.stack import ROOT, clean_environment
 
 SECRET = secrets.token_urlsafe(24)
 PATH = "/telegram/default/webhook"
+#: Telegram numbers a bot's updates one after another (https://core.telegram.org/bots/api#update).
+NUMBERS = itertools.count(700_000_000)
 BARE = """
 import os, sqlite3, threading
 from fastapi import FastAPI, Request
@@ -90,40 +94,51 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "ragline.cli", "db", "upgrade"], cwd=ROOT, env=environment, check=True)
         ours, bare = free_port(), free_port()
         serve = [sys.executable, "-m", "ingress.serve", "--host", "127.0.0.1", "--port", str(ours)]
-        stack.enter_context(process(serve, environment, folder / "ours.log"))
+        servers = [stack.enter_context(process(serve, environment, folder / "ours.log"))]
         uvicorn = [sys.executable, "-m", "uvicorn", "bare:app", "--port", str(bare), "--log-level", "warning"]
-        stack.enter_context(process([*uvicorn, "--app-dir", str(folder)], environment, folder / "bare.log"))
+        servers.append(
+            stack.enter_context(process([*uvicorn, "--app-dir", str(folder)], environment, folder / "bare.log"))
+        )
         for port in (ours, bare):
             wait(f"http://127.0.0.1:{port}/healthz")
-        measure(ours, bare, options)
+        measure(list(zip((ours, bare), servers, strict=True)), options)
 
 
-def measure(ours: int, bare: int, options: argparse.Namespace) -> None:
+@dataclass
+class Load:
+    """``rate`` in requests a second, ``p50`` and ``p99`` in ms, ``cpu`` of the server in ms a request."""
+
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:.0f} a second (p50 {self.p50:.0f} ms, p99 {self.p99:.0f} ms, CPU {self.cpu:.2f} ms each)"
+
+
+def measure(servers: list[tuple[int, int]], options: argparse.Namespace) -> None:
+    """``servers``: port and process id of ours and of the bare one."""
     rounds = []
     for number in range(options.runs + 1):
-        found = [load(port, options.requests, options.connections) for port in (ours, bare)]
+        ours, bare = (load(port, process, options.requests, options.connections) for port, process in servers)
         if number:  # the first round warms up
-            rounds.append(found)
-            (rate, times), (bare_rate, bare_times) = found
-            print(
-                f"run {number}: {rate:.0f} accepted a second (p50 {p(times, 50):.0f} ms, p99 {p(times, 99):.0f} ms), "
-                f"bare route {bare_rate:.0f} (p99 {p(bare_times, 99):.0f} ms); ratio {rate / bare_rate:.2f}",
-                flush=True,
-            )
-    print(f"median ratio {statistics.median(a[0] / b[0] for a, b in rounds):.2f}")
+            rounds.append(ours.rate / bare.rate)
+            print(f"run {number}: {ours}, bare route {bare}; ratio {rounds[-1]:.2f}", flush=True)
+    print(f"median ratio {statistics.median(rounds):.2f}")
 
 
-def p(times: list[float], percent: int) -> float:
-    return statistics.quantiles(times, n=100)[percent - 1] * 1000
-
-
-def load(port: int, requests: int, connections: int) -> tuple[float, list[float]]:
-    """Requests a second, and the seconds each took."""
-    return asyncio.run(_load(port, requests, connections))
+def load(port: int, process: int, requests: int, connections: int) -> Load:
+    server = psutil.Process(process)
+    used = sum(server.cpu_times()[:2])
+    rate, times = asyncio.run(_load(port, requests, connections))
+    percent = [seconds * 1000 for seconds in statistics.quantiles(times, n=100)]
+    return Load(rate, percent[49], percent[98], (sum(server.cpu_times()[:2]) - used) * 1000 / requests)
 
 
 async def _load(port: int, requests: int, connections: int) -> tuple[float, list[float]]:
-    prepared = [_request(random.getrandbits(50)) for _ in range(requests)]
+    """Requests a second, and the seconds each took."""
+    prepared = [_request(next(NUMBERS)) for _ in range(requests)][::-1]  # taken from its end
     times: list[float] = []
 
     async def work() -> None:
@@ -167,13 +182,14 @@ def wait(url: str, timeout: float = 30) -> None:
 
 
 @contextmanager
-def process(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+def process(command: list[str], environment: dict[str, str], log: Path) -> Iterator[int]:
+    """A process for the length of the block; its id."""
     with log.open("wb") as out:
         started = subprocess.Popen(
             command, cwd=ROOT, env=environment or os.environ.copy(), stdout=out, stderr=subprocess.STDOUT
         )
     try:
-        yield
+        yield started.pid
     finally:
         started.terminate()
         started.wait(20)

@@ -134,7 +134,7 @@ def accept(database: Database, texts: list[tuple[str, str]]) -> list[str]:
     conversations: dict[str, None] = {}
     for start in range(0, len(envelopes), 250):
         with database.write() as session:
-            for accepted in inbox.accept(session, envelopes[start : start + 250], utcnow()):
+            for accepted in inbox.accept(session.connection(), envelopes[start : start + 250], utcnow()):
                 conversations[accepted.conversation_id] = None
     return list(conversations)
 

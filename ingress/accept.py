@@ -13,15 +13,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-
-from sqlalchemy.exc import IntegrityError
+from itertools import groupby
 
 from pipeline.envelope import Envelope
 from ragline.clock import utcnow
 from ragline.errors import RaglineError
 from ragline.logs import get_logger
 from storage import inbox
-from storage.inbox import Acceptance
+from storage.inbox import Acceptance, Contended
 from storage.session import Database, DatabaseUnavailable
 
 #: Envelopes committed in one transaction at most.
@@ -44,17 +43,18 @@ class _Job:
     result: list[Acceptance] | RaglineError = field(default_factory=list)
 
     def settle(self) -> None:
-        def deliver() -> None:
-            if self.future.cancelled():
-                return
-            if isinstance(self.result, RaglineError):
-                self.future.set_exception(self.result)
-            else:
-                self.future.set_result(self.result)
+        """Wake who waits; in the loop's thread."""
+        if self.future.cancelled():
+            return
+        if isinstance(self.result, RaglineError):
+            self.future.set_exception(self.result)
+        else:
+            self.future.set_result(self.result)
 
-        # The loop may be closed by now; the row is committed and the sweeper finds it.
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(deliver)
+
+def _settle(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        job.settle()
 
 
 class Acceptor:
@@ -104,8 +104,12 @@ class Acceptor:
         """Keep an authentic delivery nobody could parse, and say so in the log."""
 
         def store() -> None:
-            with self._database.write() as session:
-                inbox.quarantine(session, channel=channel, account=account, body=body, error=error, now=self._clock())
+            now = self._clock()
+            self._database.commit(
+                lambda connection: inbox.quarantine(
+                    connection, channel=channel, account=account, body=body, error=error, now=now
+                )
+            )
 
         await asyncio.to_thread(store)
         log.warning("delivery_quarantined", channel=channel, account=account, size=len(body), reason=error)
@@ -136,8 +140,10 @@ class Acceptor:
             except Exception as error:
                 log.error("group_not_accepted", messages=size, error=type(error).__name__)
                 self._refuse(group, error)
-            for job in group:
-                job.settle()
+            for loop, jobs in groupby(group, key=lambda job: job.loop):
+                # The loop may be closed by now; the rows are committed and the sweeper finds them.
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(_settle, list(jobs))
             try:
                 self._announce(group)
             except Exception:
@@ -150,15 +156,15 @@ class Acceptor:
 
     def _store(self, group: list[_Job]) -> None:
         everything = [envelope for job in group for envelope in job.envelopes]
+        now = self._clock()
         try:
-            with self._database.write() as session:
-                results = inbox.accept(session, everything, self._clock())
+            results = self._database.commit(lambda connection: inbox.accept(connection, everything, now))
         except DatabaseUnavailable as error:
             # Each further try would cost its whole time-out; the channels come back.
             self._refuse(group, error)
         except Exception as error:
             # Whatever it was, one bad row must not refuse its neighbours.
-            if not isinstance(error, IntegrityError):
+            if not isinstance(error, Contended):
                 log.warning("group_not_accepted", messages=len(everything), error=type(error).__name__)
             for position, job in enumerate(group):
                 if not self._store_one(job):
@@ -170,9 +176,9 @@ class Acceptor:
 
     def _store_one(self, job: _Job) -> bool:
         """Store one delivery by itself. False: the database does not answer, so no other need be tried."""
+        now = self._clock()
         try:
-            with self._database.write() as session:
-                job.result = [inbox.accept_one(session, envelope, self._clock()) for envelope in job.envelopes]
+            job.result = self._database.commit(lambda connection: inbox.accept(connection, job.envelopes, now))
         except DatabaseUnavailable:
             return False
         except Exception as error:

@@ -17,11 +17,11 @@ from ingress import docs, health, metrics, refusals
 from ingress.accept import Acceptor
 from ingress.api import admin
 from ingress.background import Background
-from ingress.channels.base import Inlet, Mounted, Webhook
+from ingress.channels.base import Inlet, Mounted
 from ingress.headers import Frame
 from ingress.hints import Hints
 from ingress.wakeups import Wakeups
-from ingress.webhooks import Webhooks
+from ingress.webhooks import Application, Webhooks
 from ragline import __version__
 from ragline.channels import channel_specs
 from ragline.logs import configure_logging, get_logger
@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     database = get_durable_database() if own else Database(make_engine(settings.database, durable=True, pool_size=10))
     parts_health = health.Health(settings, database)
     counted = metrics.Metrics(database, parts_health)
-    webhooks: list[Webhook] = []
+    webhooks = Webhooks(counted.request)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             background.start("wakeups", wakeups.run)
             for name, mounted in _mount(Inlet(settings, acceptor, database, wakeups)).items():
                 app.include_router(mounted.router)
-                webhooks.extend(mounted.webhooks)
+                webhooks.add(mounted.webhooks)
                 for run in mounted.background:
                     background.start(name, run)
             with _first_to_hear(wakeups):
@@ -74,7 +74,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await asyncio.to_thread(database.close)
             log.info("ingress_stopped")
 
-    app = FastAPI(
+    app = Application(
+        webhooks,
         title="Ragline",
         version=__version__,
         description="One answering engine for every channel your customers write to.",
@@ -82,7 +83,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_middleware(Webhooks, webhooks=webhooks)  # within the frame, which is added last
     app.add_middleware(Frame, count=counted.request)
     refusals.install(app)
     docs.install(app)

@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import Celery
 
+from ragline import transport
 from ragline.logs import get_logger
 from ragline.settings import Settings
 
@@ -20,12 +21,15 @@ TASK = "ragline.open_turns"
 QUEUE = "control"
 #: Conversations in one message, and conversations that may wait for the broker.
 BATCH, BACKLOG = 500, 20_000
+#: Seconds in which hints gather after one was sent; the first is sent at once.
+GATHER = 0.02
 #: Longest wait for the broker's answer, seconds.
 TIMEOUT = 3
 log = get_logger(__name__)
 
 
 def _celery(settings: Settings) -> Any:
+    transport.install()
     app = Celery("ragline.ingress", set_as_current=False)
     app.config_from_object("celeryconfig")
     if settings.redis_url:
@@ -43,7 +47,10 @@ def _celery(settings: Settings) -> Any:
 
 
 class Hints:
-    """Gathers hints and sends one task a quiet window, from a thread of its own."""
+    """Gathers hints and sends one task a quiet window, from a thread of its own.
+
+    Publishing a task costs as much as accepting several messages, so under load many conversations share one.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -90,6 +97,8 @@ class Hints:
                     self._send(batch, window)
             if closed:
                 return
+            with self._wake:
+                self._wake.wait_for(lambda: self._closed, GATHER)
 
     def _send(self, conversations: Sequence[str], window: float) -> None:
         try:

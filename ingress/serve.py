@@ -5,6 +5,17 @@ from __future__ import annotations
 import argparse
 
 import uvicorn
+from fastapi import FastAPI
+
+from ingress.app import create_app
+from ragline import garbage
+
+
+def make_app() -> FastAPI:
+    """The application of this process."""
+    app = create_app()
+    garbage.settle()
+    return app
 
 
 def main() -> None:
@@ -13,7 +24,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080)
     options = parser.parse_args()
     uvicorn.run(
-        "ingress.app:create_app",
+        "ingress.serve:make_app",
         factory=True,
         host=options.host,
         port=options.port,

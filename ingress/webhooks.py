@@ -8,40 +8,61 @@ count.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from ingress.channels.base import Webhook
+from ingress.headers import Count, Frame
 from ingress.refusals import told
 
 
 class Webhooks:
-    """ASGI middleware: deliveries to their webhooks, everything else to the application."""
+    """An ASGI application: the channels' webhooks."""
 
-    def __init__(self, app: ASGIApp, webhooks: Iterable[Webhook]) -> None:
-        """``webhooks`` is read at each request: channels are mounted when the application starts."""
-        self._app = app
-        self._webhooks = webhooks
+    def __init__(self, count: Count) -> None:
+        self._webhooks: list[Webhook] = []
+        self._framed = Frame(self._answer, count)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def add(self, webhooks: Iterable[Webhook]) -> None:
+        """Serve these too; channels are mounted when the application starts."""
+        self._webhooks.extend(webhooks)
+
+    def claims(self, scope: Scope) -> bool:
+        """Whether the request is for a webhook, which is then noted in ``scope``."""
         if scope["type"] == "http" and scope["method"] == "POST":
             for webhook in self._webhooks:
                 if match := webhook.pattern.match(scope["path"]):
                     scope["path_params"], scope["route"] = match.groupdict(), webhook
-                    response = await _answer(webhook, Request(scope, receive))
-                    await response(scope, receive, send)
-                    return
-        await self._app(scope, receive, send)
+                    return True
+        return False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that was claimed."""
+        await self._framed(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        webhook, request = scope["route"], Request(scope, receive)
+        try:
+            await webhook.take(request)
+        except Exception as error:
+            response = await told(request, error)
+            if response is None:
+                raise
+        else:
+            response = Response(b"{}", media_type="application/json")
+        await response(scope, receive, send)
 
 
-async def _answer(webhook: Webhook, request: Request) -> Response:
-    try:
-        await webhook.take(request)
-    except Exception as error:
-        refused = await told(request, error)
-        if refused is None:
-            raise
-        return refused
-    return Response(b"{}", media_type="application/json")
+class Application(FastAPI):
+    """The framework's application, with the webhooks before it."""
+
+    def __init__(self, webhooks: Webhooks, **options: Any) -> None:
+        super().__init__(**options)
+        self._webhooks = webhooks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        serve = self._webhooks if self._webhooks.claims(scope) else super().__call__
+        await serve(scope, receive, send)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from functools import cache
+from hashlib import sha256
+from itertools import count, groupby
 from typing import Any, Literal
 
-from sqlalchemy import Table, bindparam, select, update
-from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session
+from pydantic_core import to_json
+from sqlalchemy import Connection, Table, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
 from pipeline.envelope import Envelope
+from ragline.errors import TransientError
 from ragline.ids import new_id
 from storage.models import Conversation, Message, Quarantine
 from storage.rows import insert_ignoring
@@ -24,26 +26,25 @@ _conversation: Table = Conversation.__table__  # type: ignore[attr-defined]
 _message: Table = Message.__table__  # type: ignore[attr-defined]
 _quarantine: Table = Quarantine.__table__  # type: ignore[attr-defined]
 
+#: Attempts at storing a group while others store the same events at the same moment.
+TRIES = 4
+
 # SQLite finds a row by (a, b, c) IN (...) only by reading the whole table; each of these reads an index.
-_CONVERSATIONS = (
-    select(_conversation)
+_KNOWN = (
+    _message.c.id, _message.c.conversation_id, _message.c.seq, _message.c.answerable, _message.c.fingerprint,
+    _message.c.external_id, _message.c.update_key,
+)  # fmt: skip
+_EXTERNALS = (
+    select(*_KNOWN)
+    .join_from(_conversation, _message, _message.c.conversation_id == _conversation.c.id)
     .where(
         _conversation.c.channel == bindparam("channel"),
         _conversation.c.account == bindparam("account"),
-        _conversation.c.key.in_(bindparam("keys", expanding=True)),
+        _conversation.c.key == bindparam("key"),
+        _message.c.channel == bindparam("channel"),
+        _message.c.account == bindparam("account"),
+        _message.c.external_id.in_(bindparam("ids", expanding=True)),
     )
-    .order_by(_conversation.c.key)
-    .with_for_update()
-)
-_KNOWN = (
-    _message.c.id, _message.c.conversation_id, _message.c.seq, _message.c.answerable, _message.c.fingerprint,
-    _message.c.channel, _message.c.account, _message.c.external_id, _message.c.update_key,
-)  # fmt: skip
-_EXTERNALS = select(*_KNOWN).where(
-    _message.c.channel == bindparam("channel"),
-    _message.c.account == bindparam("account"),
-    _message.c.conversation_id == bindparam("talk"),
-    _message.c.external_id.in_(bindparam("ids", expanding=True)),
 )
 _UPDATES = select(*_KNOWN).where(
     _message.c.channel == bindparam("channel"),
@@ -51,15 +52,14 @@ _UPDATES = select(*_KNOWN).where(
     _message.c.update_key.in_(bindparam("keys", expanding=True)),
 )
 
-
-_PROFILE = ("address", "locale", "sender_id", "sender_name")
-_REFRESH = (
-    _conversation.update()
-    .where(_conversation.c.id == bindparam("b_id"))
-    .values({name: bindparam(name) for name in ("last_seq", *_PROFILE, "updated_at")})
-)
+#: A conversation's (channel, account, key), and the same with what is unique in it or in the account.
+_Key = tuple[str, ...]
 #: A stored message: its id, conversation, number, whether it is answerable, fingerprint.
 _Known = tuple[str, str, int, bool, str]
+
+
+class Contended(TransientError):
+    """The same events are being stored by others."""
 
 
 @dataclass(frozen=True)
@@ -79,32 +79,28 @@ class Acceptance:
 
 def fingerprint(envelope: Envelope) -> str:
     """SHA-256 over what the customer sent, so that a repeat can be told from another body under the same id."""
-    content = [envelope.kind, envelope.text, envelope.sender.id, [m.model_dump(mode="json") for m in envelope.media]]
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+    return sha256(to_json([envelope.kind, envelope.text, envelope.sender.id, envelope.media])).hexdigest()
 
 
-def accept(session: Session, envelopes: Sequence[Envelope], now: datetime) -> list[Acceptance]:
+def accept(connection: Connection, envelopes: Sequence[Envelope], now: datetime) -> list[Acceptance]:
     """Store each envelope once and number it in its conversation; one result an envelope, in order.
 
-    Holds the conversations' row locks until the transaction ends, so ``seq`` becomes visible in order.
-    Raises :class:`~sqlalchemy.exc.IntegrityError` when another transaction has just stored an update of the
-    same ``update_key`` in another conversation; the caller retries row by row.
+    Holds the conversations' row locks until the transaction ends, so ``seq`` becomes visible in order. Raises
+    :class:`Contended` when others store the same events again and again; the caller tries each by itself.
     """
     envelopes = [_without_nul(envelope) for envelope in envelopes]
-    conversations = _lock_conversations(session, envelopes, now)
-    # Nearly every delivery is new, so they are looked for only where storing them shows that one is not.
-    plan = _plan(envelopes, conversations, {}, now)
-    attempt = session.begin_nested()
-    if insert_ignoring(session.connection(), _message, plan.rows) == len(plan.rows):
-        attempt.commit()
-    else:
+    known: dict[_Key, _Known] = {}
+    for _ in range(TRIES):
+        attempt = connection.begin_nested()
+        plan = _plan(connection, envelopes, dict(known), now)
+        if insert_ignoring(connection, _message, plan.rows) == len(plan.rows):
+            break
+        # Nearly every delivery is new, so they are looked for only where storing them showed that one is not.
         attempt.rollback()
-        plan = _plan(envelopes, conversations, _known_messages(session, envelopes, conversations), now)
-        if plan.rows:
-            session.connection().execute(_message.insert(), plan.rows)
-    connection = session.connection()
-    if plan.touched:
-        connection.execute(_REFRESH, list(plan.touched.values()))
+        known = _known_messages(connection, envelopes)
+    else:
+        raise Contended("others store the same messages at this moment; send them again")
+    attempt.commit()
     for conversation_id, edit in plan.edits:
         # An edit of a message nobody has begun to answer replaces its text; a later one changes nothing.
         connection.execute(
@@ -125,93 +121,148 @@ class _Plan:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     edits: list[tuple[str, Envelope]] = field(default_factory=list)
-    touched: dict[str, dict[str, Any]] = field(default_factory=dict)
     results: list[Acceptance] = field(default_factory=list)
 
 
-def _plan(
-    envelopes: Sequence[Envelope],
-    conversations: dict[tuple[str, ...], Any],
-    known: dict[tuple[str, ...], _Known],
-    now: datetime,
-) -> _Plan:
-    """``known`` are the messages stored before; those of the group itself are added to it."""
+def _plan(connection: Connection, envelopes: Sequence[Envelope], known: dict[_Key, _Known], now: datetime) -> _Plan:
+    """Number those that are new. ``known`` are the messages stored before; those of the group are added to it."""
+    keys = [_keys(envelope) for envelope in envelopes]
+    fresh: list[Envelope] = []
+    seen = set(known)
+    for envelope, (external, update_key) in zip(envelopes, keys, strict=True):
+        if external not in seen and update_key not in seen:
+            fresh.append(envelope)
+            seen.update((external, update_key) if update_key else (external,))
+    numbers = _next_numbers(connection, fresh, now)
     plan = _Plan()
-    for envelope in envelopes:
-        conversation = conversations[envelope.channel, envelope.account, envelope.conversation]
+    for envelope, (external, update_key) in zip(envelopes, keys, strict=True):
         print_ = fingerprint(envelope)
-        earlier = known.get(_external_key(envelope, conversation.id)) or known.get(_update_key(envelope))
+        earlier = known.get(external) or known.get(update_key)
         if earlier is not None:
             message_id, conversation_id, seq, answerable, earlier_print = earlier
             outcome: Literal["duplicate", "conflict"] = "duplicate" if earlier_print == print_ else "conflict"
             plan.results.append(Acceptance(message_id, conversation_id, seq, outcome, answerable))
             continue
-        state = plan.touched.setdefault(
-            conversation.id, {"b_id": conversation.id, "last_seq": conversation.last_seq, **_profile(conversation)}
-        )
-        state["last_seq"] += 1
-        _refresh(state, envelope)
-        state["updated_at"] = now
+        conversation_id, given = numbers[external[:3]]
+        seq = next(given)
         plan.rows.append(
             {
                 "id": envelope.id,
-                "conversation_id": conversation.id,
+                "conversation_id": conversation_id,
                 "channel": envelope.channel,
                 "account": envelope.account,
                 "external_id": envelope.external_id,
                 "update_key": envelope.update_key,
-                "seq": state["last_seq"],
+                "seq": seq,
                 "kind": envelope.kind,
                 "answerable": envelope.answerable,
                 "text": envelope.text,
                 "fingerprint": print_,
-                "envelope": envelope.model_dump(mode="json"),
+                "envelope": envelope,
                 "received_at": envelope.received_at,
             }
         )
         if envelope.kind == "edit" and envelope.edits:
-            plan.edits.append((conversation.id, envelope))
-        entry = (envelope.id, conversation.id, state["last_seq"], envelope.answerable, print_)
-        known[_external_key(envelope, conversation.id)] = entry
-        if envelope.update_key:
-            known[_update_key(envelope)] = entry
-        plan.results.append(Acceptance(envelope.id, conversation.id, state["last_seq"], "new", envelope.answerable))
+            plan.edits.append((conversation_id, envelope))
+        entry = (envelope.id, conversation_id, seq, envelope.answerable, print_)
+        known[external] = entry
+        if update_key:
+            known[update_key] = entry
+        plan.results.append(Acceptance(envelope.id, conversation_id, seq, "new", envelope.answerable))
     return plan
 
 
-def accept_one(session: Session, envelope: Envelope, now: datetime) -> Acceptance:
-    """:func:`accept` for a single envelope, also when another transaction stored it at the same moment."""
-    envelope = _without_nul(envelope)
-    try:
-        with session.begin_nested():
-            return accept(session, [envelope], now)[0]
-    except IntegrityError:
-        found = session.connection().execute(
-            select(
-                _message.c.id, _message.c.conversation_id, _message.c.seq, _message.c.answerable, _message.c.fingerprint
-            ).where(
-                _message.c.channel == envelope.channel,
-                _message.c.account == envelope.account,
-                _message.c.update_key == envelope.update_key,
-            )
-        ).one()  # fmt: skip
-        outcome: Literal["duplicate", "conflict"] = (
-            "duplicate" if found.fingerprint == fingerprint(envelope) else "conflict"
-        )
-        return Acceptance(found.id, found.conversation_id, found.seq, outcome, found.answerable)
+def _keys(envelope: Envelope) -> tuple[_Key, _Key]:
+    """What tells the event from others in its conversation, and in its account (empty where the channel has none)."""
+    channel, account = envelope.channel, envelope.account
+    external = (channel, account, envelope.conversation, envelope.external_id)
+    return external, (channel, account, envelope.update_key) if envelope.update_key else ()
 
 
-def quarantine(session: Session, *, channel: str, account: str, body: bytes, error: str, now: datetime) -> None:
+def _next_numbers(
+    connection: Connection, envelopes: Sequence[Envelope], now: datetime
+) -> dict[_Key, tuple[str, Iterator[int]]]:
+    """The conversations' ids and next numbers. Makes, locks, counts on and refreshes their rows."""
+    changes: dict[_Key, dict[str, Any]] = {}
+    for envelope in envelopes:
+        key = (envelope.channel, envelope.account, envelope.conversation)
+        change = changes.get(key)
+        if change is None:
+            change = changes[key] = {
+                "id": new_id(), "channel": key[0], "account": key[1], "key": key[2], "last_seq": 0, "mode": "bot",
+                "locale": None, "sender_id": None, "sender_name": None, "address": {},
+                "created_at": now, "updated_at": now,
+            }  # fmt: skip
+        change["last_seq"] += 1
+        _refresh(change, envelope)
+    numbers: dict[_Key, tuple[str, Iterator[int]]] = {}
+    # Sorted, so that two groups with the same conversations lock them in the same order.
+    ordered = [changes[key] for key in sorted(changes)]
+    for with_address, rows in groupby(ordered, key=lambda change: bool(change["address"])):
+        for row in connection.execute(_count_on(connection.dialect.name, with_address), list(rows)):
+            key = (row.channel, row.account, row.key)
+            numbers[key] = row.id, count(row.last_seq - changes[key]["last_seq"] + 1)
+    return numbers
+
+
+@cache
+def _count_on(dialect: str, with_address: bool) -> ReturningInsert[Any]:
+    """Add to ``last_seq`` and keep what the row knows and the event does not say."""
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(_conversation)
+    new = insert.excluded
+    changes = {name: func.coalesce(new[name], _conversation.c[name]) for name in ("sender_id", "sender_name", "locale")}
+    changes |= {"last_seq": _conversation.c.last_seq + new.last_seq, "updated_at": new.updated_at}
+    if with_address:
+        changes["address"] = new.address
+    upsert = insert.on_conflict_do_update(index_elements=["channel", "account", "key"], set_=changes)
+    counted: ReturningInsert[Any] = upsert.returning(
+        *(_conversation.c[name] for name in ("id", "channel", "account", "key", "last_seq"))
+    )
+    return counted
+
+
+def _known_messages(connection: Connection, envelopes: Sequence[Envelope]) -> dict[_Key, _Known]:
+    externals: dict[_Key, set[str]] = defaultdict(set)
+    updates: dict[_Key, set[str]] = defaultdict(set)
+    for envelope in envelopes:
+        (*talk, external_id), update_key = _keys(envelope)
+        externals[tuple(talk)].add(external_id)
+        if update_key:
+            updates[update_key[:2]].add(update_key[2])
+    known: dict[_Key, _Known] = {}
+    for (channel, account, key), ids in externals.items():
+        wanted = {"channel": channel, "account": account, "key": key, "ids": sorted(ids)}
+        for row in connection.execute(_EXTERNALS, wanted):
+            known[channel, account, key, row.external_id] = tuple(row[:5])
+    for (channel, account), keys in updates.items():
+        for row in connection.execute(_UPDATES, {"channel": channel, "account": account, "keys": sorted(keys)}):
+            known[channel, account, row.update_key] = tuple(row[:5])
+    return known
+
+
+def _refresh(change: dict[str, Any], envelope: Envelope) -> None:
+    """Keep the newest address and what is known of the customer; a person of the company is no customer."""
+    if envelope.address:
+        change["address"] = envelope.address
+    if envelope.kind in ("outgoing", "event"):
+        return
+    # Cut to the columns' widths: a name of any length is no reason to refuse a message.
+    change["sender_id"] = envelope.sender.id[:200]
+    change["locale"] = (envelope.sender.locale or "")[:16] or change["locale"]
+    change["sender_name"] = (envelope.sender.name or "")[:200] or change["sender_name"]
+
+
+def quarantine(connection: Connection, *, channel: str, account: str, body: bytes, error: str, now: datetime) -> None:
     """Keep an authentic delivery nobody could parse; the same body is kept once."""
     insert_ignoring(
-        session.connection(),
+        connection,
         _quarantine,
         [
             {
                 "id": new_id(),
                 "channel": channel,
                 "account": account,
-                "digest": hashlib.sha256(body).hexdigest(),
+                "digest": sha256(body).hexdigest(),
                 "body": body,
                 "error": error,
                 "received_at": now,
@@ -236,81 +287,3 @@ def _without_nul(envelope: Envelope) -> Envelope:
     if not texts and not named:
         return envelope
     return envelope.model_copy(update={**texts, "sender": sender.model_copy(update=named)})
-
-
-def _external_key(envelope: Envelope, conversation_id: str) -> tuple[str, ...]:
-    return ("external", envelope.channel, envelope.account, conversation_id, envelope.external_id)
-
-
-def _update_key(envelope: Envelope) -> tuple[str, ...]:
-    return ("update", envelope.channel, envelope.account, envelope.update_key or "")
-
-
-def _lock_conversations(session: Session, envelopes: Sequence[Envelope], now: datetime) -> dict[tuple[str, ...], Any]:
-    keys = sorted({(e.channel, e.account, e.conversation) for e in envelopes})
-    insert_ignoring(
-        session.connection(),
-        _conversation,
-        [
-            {
-                "id": new_id(),
-                "channel": channel,
-                "account": account,
-                "key": key,
-                "last_seq": 0,
-                "mode": "bot",
-                "address": {},
-                "created_at": now,
-                "updated_at": now,
-            }
-            for channel, account, key in keys
-        ],
-    )
-    # Sorted, so that two groups with the same conversations lock them in the same order.
-    found: dict[tuple[str, ...], Any] = {}
-    for (channel, account), of_account in groupby(keys, key=lambda key: key[:2]):
-        wanted = {"channel": channel, "account": account, "keys": [key for _, _, key in of_account]}
-        for row in session.connection().execute(_CONVERSATIONS, wanted):
-            found[row.channel, row.account, row.key] = row
-    return found
-
-
-def _known_messages(
-    session: Session, envelopes: Sequence[Envelope], conversations: dict[tuple[str, ...], Any]
-) -> dict[tuple[str, ...], _Known]:
-    externals: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    updates: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for e in envelopes:
-        externals[e.channel, e.account, conversations[e.channel, e.account, e.conversation].id].add(e.external_id)
-        if e.update_key:
-            updates[e.channel, e.account].add(e.update_key)
-    connection = session.connection()
-    found: list[Any] = []
-    for (channel, account, talk), ids in externals.items():
-        wanted = {"channel": channel, "account": account, "talk": talk, "ids": sorted(ids)}
-        found += connection.execute(_EXTERNALS, wanted)
-    for (channel, account), keys in updates.items():
-        found += connection.execute(_UPDATES, {"channel": channel, "account": account, "keys": sorted(keys)})
-    known: dict[tuple[str, ...], _Known] = {}
-    for row in found:
-        entry = (row.id, row.conversation_id, row.seq, row.answerable, row.fingerprint)
-        known["external", row.channel, row.account, row.conversation_id, row.external_id] = entry
-        if row.update_key:
-            known["update", row.channel, row.account, row.update_key] = entry
-    return known
-
-
-def _profile(conversation: Any) -> dict[str, Any]:
-    return {name: getattr(conversation, name) for name in _PROFILE}
-
-
-def _refresh(state: dict[str, Any], envelope: Envelope) -> None:
-    """Keep the newest address and what is known of the customer; a person of the company is no customer."""
-    if envelope.address:
-        state["address"] = envelope.address
-    if envelope.kind in ("outgoing", "event"):
-        return
-    # Cut to the columns' widths: a name of any length is no reason to refuse a message.
-    state["sender_id"] = envelope.sender.id[:200]
-    state["locale"] = (envelope.sender.locale or "")[:16] or state["locale"]
-    state["sender_name"] = (envelope.sender.name or "")[:200] or state["sender_name"]

@@ -133,5 +133,6 @@ def insert_ignoring(connection: Connection, table: Table, rows: Sequence[dict[st
         return 0
     dialect = connection.dialect.name
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    statement = insert.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
-    return connection.execute(statement, list(rows)).rowcount
+    # Returned keys are counted: with them SQLAlchemy sends many rows in one statement.
+    statement = insert.on_conflict_do_nothing().returning(*table.primary_key.columns)
+    return len(connection.execute(statement, list(rows)).all())

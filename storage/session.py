@@ -8,6 +8,7 @@ that turns into a write fails at once with *database is locked*), a busy time-ou
 from __future__ import annotations
 
 import fcntl
+import json
 import math
 import os
 import sqlite3
@@ -20,6 +21,7 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from sqlalchemy.exc import (
@@ -87,6 +89,8 @@ def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engi
     parsed = parse_url(url)
     # hide_parameters: an error's text is logged, and parameters hold what customers wrote
     options: dict[str, Any] = {
+        "json_serializer": _to_json,
+        "json_deserializer": from_json,
         "pool_size": pool_size,
         "max_overflow": 10,
         "pool_timeout": 30,
@@ -124,6 +128,14 @@ def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engi
         driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _to_json(value: object) -> str:
+    """JSON of any value, models within it included."""
+    try:
+        return to_json(value).decode()
+    except PydanticSerializationError:  # half a surrogate pair, which JSON can write and UTF-8 cannot
+        return json.dumps(to_jsonable_python(value))
 
 
 def _note_use(_: Any, record: Any) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from celery import Celery
 
+from ragline import transport
 from ragline.settings import load_dotenv_once
-from workers import transport
 
 load_dotenv_once()
 transport.install()

@@ -24,30 +24,24 @@ def _without_dedup(inbox: ModuleType) -> None:
     """Every delivery is a message of its own."""
     accept = inbox.accept
 
-    def each_as_new(session: Any, envelopes: Sequence[Any], now: Any) -> Any:
+    def each_as_new(connection: Any, envelopes: Sequence[Any], now: Any) -> Any:
         changed = [
             one.model_copy(update={"external_id": f"{one.external_id}.{one.id}", "update_key": one.id})
             for one in envelopes
         ]
-        return accept(session, changed, now)
+        return accept(connection, changed, now)
 
     inbox.accept = each_as_new  # type: ignore[attr-defined]
 
 
 def _without_compare_and_set(steps: ModuleType) -> None:
     """Whoever wants a step of an active turn gets it, whoever holds it and whether it is done."""
-    from sqlmodel import col, update
+    claim, turns = steps.claim, steps.turns
 
-    claim, turn = steps.claim, steps.Turn
-
-    def always(session: Any, turn_id: str, step: str, **options: Any) -> Any:
-        session.exec(
-            update(turn)
-            .where(col(turn.id) == turn_id, col(turn.status) == "processing")
-            .values(lease=None, step=step)
-            .execution_options(synchronize_session=False)
-        )
-        return claim(session, turn_id, step, **options)
+    def always(connection: Any, turn_id: str, step: str, **options: Any) -> Any:
+        active = (turns.c.id == turn_id) & (turns.c.status == "processing")
+        connection.execute(turns.update().where(active).values(lease=None, step=step))
+        return claim(connection, turn_id, step, **options)
 
     steps.claim = always  # type: ignore[attr-defined]
 

@@ -37,7 +37,7 @@ def envelope(external_id="1", conversation="chat", text="Where is my order?", **
 
 def accept(database, *envelopes):
     with database.write() as session:
-        return inbox.accept(session, envelopes, NOW)
+        return inbox.accept(session.connection(), envelopes, NOW)
 
 
 def stored(database):
@@ -194,11 +194,11 @@ def test_a_delivery_number_being_stored_at_this_moment_is_a_duplicate_in_the_end
 
     def compete():
         with database.write() as session:
-            results.append(inbox.accept_one(session, rival, NOW))
+            results.extend(inbox.accept(session.connection(), [rival], NOW))
 
     competitor = threading.Thread(target=compete)
     with database.write() as session:
-        inbox.accept(session, [first], NOW)
+        inbox.accept(session.connection(), [first], NOW)
         competitor.start()
         competitor.join(0.4)
         assert competitor.is_alive()  # it waits for this transaction
@@ -211,7 +211,12 @@ def test_quarantine_keeps_a_body_once(database):
     for _ in range(2):
         with database.write() as session:
             inbox.quarantine(
-                session, channel="umnico", account="default", body=b"\0\xff{", error="no messageId", now=NOW
+                session.connection(),
+                channel="umnico",
+                account="default",
+                body=b"\0\xff{",
+                error="no messageId",
+                now=NOW,
             )
     with database.read() as session:
         (kept,) = session.exec(select(Quarantine)).all()
@@ -265,7 +270,7 @@ for n in range(40):
         for external in (f"{name}-{n}", f"shared-{n}")
     ]
     with database.write() as session:
-        print(*(result.outcome for result in inbox.accept(session, group, now)))
+        print(*(result.outcome for result in inbox.accept(session.connection(), group, now)))
 """
 
 

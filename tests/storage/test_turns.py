@@ -34,7 +34,7 @@ def say(database: Database, *texts: str, at: datetime = NOW, key: str = "c1", **
         for text in texts
     ]  # fmt: skip
     with database.write() as session:
-        return inbox.accept(session, envelopes, at)[-1].conversation_id
+        return inbox.accept(session.connection(), envelopes, at)[-1].conversation_id
 
 
 def open_turn(

@@ -46,7 +46,7 @@ def write(w: World, count: int, conversation: str = "c") -> str:
         for _ in range(count)
     ]  # fmt: skip
     with w.database.write() as session:
-        return inbox.accept(session, envelopes, w.now)[0].conversation_id
+        return inbox.accept(session.connection(), envelopes, w.now)[0].conversation_id
 
 
 def test_the_steps_of_degradation(database: Database, world: Callable[..., World]) -> None:

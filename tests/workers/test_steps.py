@@ -97,7 +97,7 @@ class World:
         )  # fmt: skip
         zero = timedelta()
         with self.database.write() as session:
-            conversation = inbox.accept(session, [envelope], self.now)[0].conversation_id
+            conversation = inbox.accept(session.connection(), [envelope], self.now)[0].conversation_id
             talk = rows.conversation(session.connection(), conversation)
             assert talk is not None
             opened = turns.open_turn(

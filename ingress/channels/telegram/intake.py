@@ -94,8 +94,8 @@ class Intake:
         """
 
         def store() -> list[Acceptance]:
-            with self._inlet.database.write() as session:
-                return [inbox.accept_one(session, envelope, self._clock()) for envelope in arrival.envelopes]
+            now = self._clock()
+            return self._inlet.database.commit(lambda connection: inbox.accept(connection, arrival.envelopes, now))
 
         try:
             results = await asyncio.to_thread(store)

@@ -10,14 +10,12 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ingress.channels.base import MAX_BODY
 from ingress.channels.telegram import mount
-from ingress.headers import Frame
-from ingress.webhooks import Webhooks
+from ingress.webhooks import Application, Webhooks
 from storage.session import DatabaseUnavailable
 from tests.ingress.telegram.world import SECRET, World, world
 from tests.support.fake_telegram import FakeTelegram
@@ -30,9 +28,9 @@ class Client:
     """Posts to the channel's routes, in one event loop and without a socket."""
 
     def __init__(self, here: World) -> None:
-        app = FastAPI()
-        app.add_middleware(Webhooks, webhooks=mount(here.inlet).webhooks)
-        app.add_middleware(Frame, count=lambda *_: None)
+        webhooks = Webhooks(lambda *_: None)
+        webhooks.add(mount(here.inlet).webhooks)
+        app = Application(webhooks)
         self._runner = asyncio.Runner()
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ragline.test")
 

@@ -105,7 +105,7 @@ def test_the_look_up_is_the_same_on_every_database(database: Database) -> None:
         return found
 
     with database.write() as session:
-        inbox.accept_one(session, read(incoming("1")), now)
+        inbox.accept(session.connection(), [read(incoming("1"))], now)
         conversation = session.exec(select(Conversation)).one()
         turn = Turn(conversation_id=conversation.id, status="answered")
         session.add(turn)

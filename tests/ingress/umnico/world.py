@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
-from fastapi import FastAPI
 from sqlmodel import SQLModel, col, select
 
 from ingress.accept import Acceptor
 from ingress.channels.base import Inlet
 from ingress.channels.umnico import mount
-from ingress.headers import Frame
 from ingress.wakeups import Wakeups
-from ingress.webhooks import Webhooks
+from ingress.webhooks import Application, Webhooks
 from ragline.clock import utcnow
 from ragline.settings import load_settings
 from storage.models import Conversation, Message, Outbox, Quarantine, Turn
@@ -42,9 +40,9 @@ class World:
     hints: list[tuple[str, str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        app = FastAPI()
-        app.add_middleware(Webhooks, webhooks=mount(self.inlet).webhooks)
-        app.add_middleware(Frame, count=lambda *_: None)
+        webhooks = Webhooks(lambda *_: None)
+        webhooks.add(mount(self.inlet).webhooks)
+        app = Application(webhooks)
         self._runner = asyncio.Runner()
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ragline.test")
 

@@ -2,7 +2,7 @@
 
 from celery import Celery
 
-from workers import transport
+from ragline import transport
 from workers.app import app
 
 
