@@ -4,7 +4,7 @@ request, and an honest 500 for what nobody foresaw."""
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import HTTPException, Request
@@ -22,25 +22,28 @@ Count = Callable[[str, str | None, int], None]
 
 log = get_logger(__name__)
 _KEY = "ragline.frame"
-_ALWAYS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
+_ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
 #: For pages that bring no policy of their own.
 _PAGE_POLICY = "base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
 
 
 @dataclass
 class _State:
-    headers: dict[str, str] = field(default_factory=lambda: dict(_ALWAYS))
+    #: As ASGI has them: names in lower case.
+    headers: tuple[tuple[bytes, bytes], ...] = _ALWAYS
     limit: int = MAX_BODY
 
 
 def add_headers(request: Request, headers: Mapping[str, str]) -> None:
     """Headers for whatever answers this request, also an error raised later."""
-    request.scope[_KEY].headers.update(headers)
+    state = request.scope[_KEY]
+    given = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in headers.items()}
+    state.headers = tuple((dict(state.headers) | given).items())
 
 
 def limit_body(request: Request, limit: int) -> None:
@@ -91,11 +94,10 @@ class Frame:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
-                headers = MutableHeaders(scope=message)
-                for name, value in state.headers.items():
-                    headers.setdefault(name, value)
-                if headers.get("content-type", "").startswith("text/html"):
-                    headers.setdefault("Content-Security-Policy", _PAGE_POLICY)
+                own: dict[bytes, bytes] = dict(message["headers"])
+                message["headers"] = [*message["headers"], *(pair for pair in state.headers if pair[0] not in own)]
+                if own.get(b"content-type", b"").startswith(b"text/html"):
+                    MutableHeaders(scope=message).setdefault("Content-Security-Policy", _PAGE_POLICY)
             await send(message)
 
         try:

@@ -22,7 +22,7 @@ QUEUE = "control"
 #: Conversations in one message, and conversations that may wait for the broker.
 BATCH, BACKLOG = 500, 20_000
 #: Seconds in which hints gather after one was sent; the first is sent at once.
-GATHER = 0.02
+GATHER = 0.05
 #: Longest wait for the broker's answer, seconds.
 TIMEOUT = 3
 log = get_logger(__name__)

@@ -1,4 +1,4 @@
-"""Webhooks, served before the framework's routing.
+"""Webhooks, served before the framework's routing, and how their bodies are read.
 
 They are nearly all of the traffic, and under load FastAPI's routing, dependencies and serialisation took a third of
 the process, the webhook's own code a fifth. What surrounds them is the same: the frame, the form of a refusal, the
@@ -7,16 +7,20 @@ count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ingress.channels.base import Webhook
-from ingress.headers import Count, Frame
+from ingress.channels.base import MAX_BODY, Webhook
+from ingress.headers import Count, Frame, limit_body
 from ingress.refusals import told
+
+#: Wider than the application's limit: what is beyond :data:`MAX_BODY` is cut and kept, not refused.
+MAX_DELIVERY = 64 * MAX_BODY
 
 
 class Webhooks:
@@ -52,8 +56,29 @@ class Webhooks:
             if response is None:
                 raise
         else:
-            response = Response(b"{}", media_type="application/json")
+            response = Response()  # no body: one write to the socket less, and nobody reads it
         await response(scope, receive, send)
+
+
+async def read_delivery(
+    request: Request, quarantine: Callable[[bytes, str], Awaitable[None]]
+) -> tuple[Any, bytes] | None:
+    """What an authentic delivery says (JSON) and its bytes. None: ``quarantine`` was given what cannot be read."""
+    limit_body(request, MAX_DELIVERY)
+    kept, size = bytearray(), 0
+    # A connection closed in the middle of an upload would look like a failure to the channel: the rest is dropped.
+    async for chunk in request.stream():
+        size += len(chunk)
+        kept += chunk[: max(0, MAX_BODY - len(kept))]
+    body = bytes(kept)
+    if size > len(body):
+        await quarantine(body, f"the body of {size} bytes is larger than {MAX_BODY} and was cut")
+        return None
+    try:
+        return json.loads(body), body
+    except (ValueError, RecursionError) as error:
+        await quarantine(body, f"not JSON ({type(error).__name__})")
+        return None
 
 
 class Application(FastAPI):

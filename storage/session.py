@@ -119,6 +119,10 @@ def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engi
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         cursor.execute("PRAGMA foreign_keys=ON")
+        # A page written by several commits goes to the database once a checkpoint (16 MB of log, not 4), and what
+        # a savepoint would need to go back stays in memory instead of in a file made for each.
+        cursor.execute("PRAGMA wal_autocheckpoint=4000")
+        cursor.execute("PRAGMA temp_store=MEMORY")
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -36,7 +36,7 @@ class Inlet:
 
 @dataclass(frozen=True)
 class Webhook:
-    """``POST`` to ``path`` (a template) is for ``take``: it returns, and the answer is 200 with ``{}``, or it raises.
+    """``POST`` to ``path`` (a template) is for ``take``: it returns, and the answer is an empty 200, or it raises.
 
     What is in the path's braces is in the request's ``path_params``.
     """

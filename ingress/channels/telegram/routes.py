@@ -6,20 +6,17 @@ update that cannot be read is kept and answered with 200; only a database that i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from fastapi import HTTPException, Request
 
-from ingress.channels.base import MAX_BODY, Webhook, secret_matches
+from ingress.channels.base import Webhook, secret_matches
 from ingress.channels.telegram.intake import Intake
-from ingress.headers import limit_body
+from ingress.webhooks import read_delivery
 from ragline.channels import TelegramAccount
 from ragline.logs import get_logger
 
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
-#: Wider than the application's: a body beyond :data:`MAX_BODY` from Telegram is cut and kept, not refused.
-MAX_DELIVERY = 64 * MAX_BODY
 log = get_logger(__name__)
 
 
@@ -42,26 +39,7 @@ def make_webhook(accounts: Mapping[str, tuple[TelegramAccount, Intake]]) -> Webh
             log.warning("telegram_webhook_refused", account=account)
             raise HTTPException(403, "wrong secret")
 
-        limit_body(request, MAX_DELIVERY)
-        body, size = await _body(request)
-        if size > len(body):
-            await intake.quarantine(body, f"the body of {size} bytes is larger than {MAX_BODY} and was cut")
-            return
-        try:
-            update = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            await intake.quarantine(body, f"not JSON ({type(error).__name__})")
-            return
-        await intake.accept([await intake.read(update, body)])
+        if read := await read_delivery(request, intake.quarantine):
+            await intake.accept([await intake.read(*read)])
 
     return Webhook("/telegram/{account}/webhook", take)
-
-
-async def _body(request: Request) -> tuple[bytes, int]:
-    """The first :data:`MAX_BODY` bytes and the size. The rest is read and dropped: a connection closed in the
-    middle of an upload would look to Telegram like a failure."""
-    kept, size = bytearray(), 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        kept += chunk[: max(0, MAX_BODY - len(kept))]
-    return bytes(kept), size

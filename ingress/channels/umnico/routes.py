@@ -8,8 +8,6 @@ not known: an authentic one that cannot be read is kept and answered with 200.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
@@ -17,17 +15,15 @@ from fastapi import HTTPException, Request
 from pydantic import SecretStr, ValidationError
 from sqlmodel import Session, and_, col, or_, select
 
-from ingress.channels.base import MAX_BODY, Inlet, Unreadable, Webhook, secret_matches
+from ingress.channels.base import Inlet, Unreadable, Webhook, secret_matches
 from ingress.channels.umnico.normalise import CHANNEL, custom_id, event_type, normalise
-from ingress.headers import limit_body
+from ingress.webhooks import read_delivery
 from pipeline.envelope import Envelope
 from ragline.channels import UmnicoAccount
 from ragline.clock import utcnow
 from ragline.logs import get_logger
 from storage.models import Conversation, Outbox
 
-#: A body beyond :data:`MAX_BODY` from Umnico is cut and kept, not refused.
-MAX_DELIVERY = 64 * MAX_BODY
 #: An outgoing message with the words of one the engine sent this long before or after is an echo of it.
 ECHO_WINDOW = timedelta(minutes=2)
 log = get_logger(__name__)
@@ -49,29 +45,10 @@ def make_webhook(intakes: Mapping[str, Intake]) -> Webhook:
             log.warning("umnico_webhook_refused", account=account)
             raise HTTPException(403, "wrong secret")
 
-        with contextlib.suppress(KeyError):  # an application without a frame has no limit to widen
-            limit_body(request, MAX_DELIVERY)
-        body, size = await _body(request)
-        if size > len(body):
-            await intake.quarantine(body, f"the body of {size} bytes is larger than {MAX_BODY} and was cut")
-            return
-        try:
-            event = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            await intake.quarantine(body, f"not JSON ({type(error).__name__})")
-            return
-        await intake.take(event, body)
+        if read := await read_delivery(request, intake.quarantine):
+            await intake.take(*read)
 
     return Webhook("/umnico/{account}/{secret}/webhook", take)
-
-
-async def _body(request: Request) -> tuple[bytes, int]:
-    """The first :data:`MAX_BODY` bytes and the size; the rest is read and dropped, so that the answer is heard."""
-    kept, size = bytearray(), 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        kept += chunk[: max(0, MAX_BODY - len(kept))]
-    return bytes(kept), size
 
 
 class Intake:

@@ -145,7 +145,8 @@ def test_a_page_that_comes_back_gets_what_it_missed_and_nothing_twice(page, work
         assert (kind, last, data["text"]) == ("message", "2", "While you were away")
     with page.events(**{"Last-Event-ID": last}) as events:
         page.post("m2", "Back again")
-        assert next(events)[1] == "3"
+        # The stream may be looking just now, and see that an answer is due before it sees the message.
+        assert next(number for kind, number, _ in events if kind == "message") == "3"
 
 
 def test_an_answer_that_comes_while_the_stream_begins_is_not_left_for_the_poll():
