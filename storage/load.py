@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, func, literal, or_
+from sqlalchemy import Select, bindparam, func, literal, or_
 from sqlalchemy import select as core_select
 from sqlmodel import Session, col, select
 
@@ -19,7 +18,8 @@ Level = Literal["normal", "short_history", "direct_only"]
 LIMITED = "RateLimited"
 
 
-_OPENED = (
+#: Turns opened in a conversation (``talk``) since a time (``since``), without those the limit closed.
+OPENED: Select[Any] = (
     core_select(func.count())
     .select_from(turns)
     .where(
@@ -49,11 +49,6 @@ def load_level(session: Session, settings: LoadSettings) -> tuple[int, Level]:
     """The backlog (counted up to the last step) and the level it asks for."""
     found = backlog(session, most=max(settings.direct_only, settings.short_history))
     return found, level_of(found, settings)
-
-
-def answered_since(connection: Connection, conversation_id: str, since: datetime) -> int:
-    """Turns opened in a conversation since then, without those the limit closed."""
-    return int(connection.execute(_OPENED, {"talk": conversation_id, "since": since}).scalar_one())
 
 
 def last_was_limited(session: Session, conversation_id: str, *, before: str) -> bool:

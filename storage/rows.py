@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Table, Update, bindparam, select
+from sqlalchemy import Connection, Select, Table, Update, and_, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
@@ -92,6 +92,12 @@ _ASKED: Select[Any] = (
     .where(messages.c.turn_id == bindparam("turn_id"))
     .order_by(messages.c.seq)
 )
+#: The same, each row as often as there are results of the turn's steps, and with one of them.
+_ASKED_AND_FOUND: Select[Any] = (
+    _ASKED.add_columns(step_runs.c.step, step_runs.c.result)
+    .outerjoin(step_runs, and_(step_runs.c.turn_id == messages.c.turn_id, step_runs.c.outcome == "ok"))
+    .order_by(step_runs.c.started_at)
+)
 _MESSAGES: Select[Any] = (
     select(*columns(messages, MessageRow)).where(messages.c.turn_id == bindparam("turn_id")).order_by(messages.c.seq)
 )
@@ -109,11 +115,15 @@ def next_number(connection: Connection, conversation_id: str) -> int:
     return int(connection.execute(_COUNT_ON, {"talk": conversation_id}).scalar_one())
 
 
-def asked_in(connection: Connection, turn_id: str) -> tuple[ConversationRow, list[MessageRow]]:
-    """A turn's conversation and its messages in order of receipt; a turn has at least one."""
-    found = connection.execute(_ASKED, {"turn_id": turn_id}).all()
-    width = len(ConversationRow._fields)
-    return ConversationRow._make(found[0][:width]), [MessageRow._make(row[width:]) for row in found]
+def asked_in(
+    connection: Connection, turn_id: str, *, results: bool
+) -> tuple[ConversationRow, list[MessageRow], dict[str, dict[str, Any]]]:
+    """A turn's conversation, its messages in order of receipt (at least one), and, if asked for, its steps' results."""
+    found = connection.execute(_ASKED_AND_FOUND if results else _ASKED, {"turn_id": turn_id}).all()
+    width, end = len(ConversationRow._fields), len(ConversationRow._fields) + len(MessageRow._fields)
+    asked = {row.seq: MessageRow._make(row[width:end]) for row in found}
+    done = {row.step: dict(row.result) for row in found if row.step} if results else {}
+    return ConversationRow._make(found[0][:width]), list(asked.values()), done
 
 
 def messages_of(connection: Connection, turn_id: str) -> Sequence[MessageRow]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, Update, bindparam
+from sqlalchemy import Column, Connection, Insert, Table, Update, bindparam, select
 from sqlmodel import SQLModel
 
 from storage.models import Turn
@@ -67,13 +67,42 @@ def move(
 
     False when it is in another state by now, or a column differs: somebody else was first.
     """
+    given = _given(row, row_id, start, end, where or {}, values)
+    moved = connection.execute(_statement(row, tuple(where or {}), tuple(values)), given)
+    return moved.rowcount == 1
+
+
+def move_and_insert(
+    connection: Connection,
+    row: type[SQLModel],
+    row_id: str,
+    start: str,
+    end: str,
+    table: Table,
+    new: Mapping[str, Any],
+    *,
+    where: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> bool:
+    """:func:`move`, and ``new`` into ``table`` if that was done. On PostgreSQL both are one statement."""
+    if connection.dialect.name != "postgresql":
+        moved = move(connection, row, row_id, start, end, where=where, **values)
+        if moved:
+            connection.execute(table.insert(), new)
+        return moved
+    given = _given(row, row_id, start, end, where or {}, values)
+    statement = _statement_inserting(row, tuple(where or {}), tuple(values), table, tuple(new))
+    inserted = connection.execute(statement, given | {f"new_{name}": value for name, value in new.items()})
+    return inserted.rowcount == 1
+
+
+def _given(
+    row: type[SQLModel], row_id: str, start: str, end: str, where: Mapping[str, Any], values: Mapping[str, Any]
+) -> dict[str, Any]:
     if end not in (TURN if row is Turn else OUTBOX)[start]:
         raise NoSuchTransition(f"{row.__name__}: {start} -> {end}")
-    where = where or {}
-    given = {f"if_{name}": value for name, value in where.items()} | {f"to_{name}": v for name, v in values.items()}
-    statement = _statement(row, tuple(where), tuple(values))
-    moved = connection.execute(statement, {"row_id": row_id, "start": start, "end": end, **given})
-    return moved.rowcount == 1
+    known = {"row_id": row_id, "start": start, "end": end}
+    return known | {f"if_{name}": value for name, value in where.items()} | {f"to_{k}": v for k, v in values.items()}
 
 
 @lru_cache(maxsize=256)
@@ -84,6 +113,16 @@ def _statement(row: type[SQLModel], where: tuple[str, ...], values: tuple[str, .
     conditions += [table.c[name] == bindparam(f"if_{name}") for name in where]
     changes: dict[str, Any] = {"status": bindparam("end"), **{name: bindparam(f"to_{name}") for name in values}}
     return table.update().where(*conditions).values(changes)
+
+
+@lru_cache(maxsize=64)
+def _statement_inserting(
+    row: type[SQLModel], where: tuple[str, ...], values: tuple[str, ...], table: Table, names: tuple[str, ...]
+) -> Insert:
+    key: Column[Any] = row.__table__.c.id  # type: ignore[attr-defined]
+    moved = _statement(row, where, values).returning(key).cte("moved")
+    new = select(*(bindparam(f"new_{name}", type_=table.c[name].type) for name in names)).select_from(moved)
+    return table.insert().from_select(list(names), new).execution_options(preserve_rowcount=True)
 
 
 def diagram(transitions: Transitions) -> str:

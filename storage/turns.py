@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, exists, select
 from sqlmodel import Session, col
@@ -13,7 +13,7 @@ from sqlmodel import select as orm_select
 from pipeline.envelope import Envelope
 from ragline.ids import new_id
 from storage import rows
-from storage.load import LIMITED
+from storage.load import LIMITED, OPENED
 from storage.models import Message, Outbox, Turn
 from storage.rows import ConversationRow, MessageRow, TurnRow, messages, outbox_rows, turns
 from storage.states import move
@@ -31,6 +31,14 @@ class NotYet:
     due: datetime
 
 
+class Opened(NamedTuple):
+    """A turn to be worked on. ``recent``: how many were opened in its conversation in the limit's window, this one
+    included; 0 for a replay, which no limit is for."""
+
+    turn: TurnRow
+    recent: int
+
+
 _waits = (
     messages.c.conversation_id == bindparam("talk"),
     messages.c.turn_id.is_(None),
@@ -39,8 +47,8 @@ _waits = (
 _asked = (turns.c.conversation_id == bindparam("talk"), turns.c.replay_from.is_not(None))
 _active = select(turns.c.id).where(turns.c.conversation_id == bindparam("talk"), turns.c.status == "processing")
 _replay = select(turns.c.id).where(*_asked).order_by(turns.c.created_at, turns.c.id).limit(1)
-#: The turn at work, and the oldest one whose replay was asked for.
-_TURNS: Select[Any] = select(_active.scalar_subquery(), _replay.scalar_subquery())
+#: The turn at work, the oldest one whose replay was asked for, and how many were opened since a time.
+_TURNS: Select[Any] = select(_active.scalar_subquery(), _replay.scalar_subquery(), OPENED.scalar_subquery())
 _WAITING: Select[Any] = (
     select(messages.c.id, messages.c.received_at).where(*_waits).order_by(messages.c.seq).limit(bindparam("most"))
 )
@@ -66,17 +74,18 @@ def open_turn(
     longest_wait: timedelta,
     max_messages: int,
     patience: timedelta,
-) -> TurnRow | NotYet | None:
+    window: timedelta,
+) -> Opened | NotYet | None:
     """Gather the unanswered messages of a locked conversation into a turn, if their burst is over; replays come first.
 
     None: nothing waits, or a turn is active already; whoever closes that one looks again.
     """
     talk = {"talk": conversation.id}
-    active, again = connection.execute(_TURNS, talk).one()
+    active, again, recent = connection.execute(_TURNS, {**talk, "since": now - window}).one()
     if active is not None:
         return None
     if again is not None:
-        return _restart(connection, again, now=now, patience=patience)
+        return Opened(_restart(connection, again, now=now, patience=patience), recent=0)
     waiting = connection.execute(_WAITING, {**talk, "most": max_messages}).all()
     if not waiting:
         return None
@@ -87,7 +96,7 @@ def open_turn(
     turn = TurnRow(new_id(), conversation.id, "processing", STEPS[0], attempt=0, crashes=0, round=0)
     connection.execute(turns.insert(), {**turn._asdict(), "due_at": now + patience, "created_at": now})
     connection.execute(_GATHER, [{"message_id": message_id, "of_turn": turn.id} for message_id, _ in waiting])
-    return turn
+    return Opened(turn, recent + 1)
 
 
 def _restart(connection: Connection, turn_id: str, *, now: datetime, patience: timedelta) -> TurnRow:

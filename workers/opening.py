@@ -15,7 +15,7 @@ from ragline.logs import get_logger
 from storage import load, outbox, rows, turns
 from storage.rows import ConversationRow, TurnRow
 from storage.steps import STEPS
-from storage.turns import NotYet
+from storage.turns import NotYet, Opened
 from workers.load import account_is_over
 from workers.runtime import Runtime
 
@@ -47,58 +47,66 @@ def open_turns(runtime: Runtime, app: Celery, conversation_ids: Iterable[str]) -
 
     Returns the conversations to look at again, and when.
     """
-    later: dict[str, datetime] = {}
-    for conversation_id in conversation_ids:
-        opened = _open(runtime, conversation_id)
-        while isinstance(opened, TurnRow) and opened.status != "processing":  # closed by the rate limit
-            log.warning("turn_limited", turn_id=opened.id, conversation_id=conversation_id)
-            send(app, runtime, opened.id)
-            runtime.announce(conversation_id)
-            opened = _open(runtime, conversation_id)
-        if isinstance(opened, NotYet):
-            later[conversation_id] = opened.due
-        elif opened is not None:
-            log.debug("turn_opened", turn_id=opened.id, conversation_id=conversation_id, round=opened.round)
-            if opened.step:
-                submit(app, opened.id, opened.step)
-            else:
-                send(app, runtime, opened.id)
-            runtime.announce(conversation_id)
-    return later
+    found = ((conversation_id, _open(runtime, conversation_id)) for conversation_id in conversation_ids)
+    return {conversation_id: due for conversation_id, next_ in found if next_ and (due := start(runtime, app, *next_))}
 
 
-def _open(runtime: Runtime, conversation_id: str) -> TurnRow | NotYet | None:
-    settings, limits = runtime.settings, runtime.settings.limits
+def start(runtime: Runtime, app: Celery, conversation: ConversationRow, opened: Opened | NotYet) -> datetime | None:
+    """Set off a turn that was opened. Returns when to look at the conversation again, where its burst goes on."""
+    while isinstance(opened, Opened) and (why := _over_limit(runtime, conversation, opened)):
+        turn = _refuse(runtime, conversation, opened.turn, why)
+        log.warning("turn_limited", turn_id=turn.id, conversation_id=conversation.id)
+        send(app, runtime, turn.id)
+        runtime.announce(conversation.id)
+        following = _open(runtime, conversation.id)
+        if following is None:
+            return None
+        conversation, opened = following
+    if isinstance(opened, NotYet):
+        return opened.due
+    turn = opened.turn
+    log.debug("turn_opened", turn_id=turn.id, conversation_id=conversation.id, round=turn.round)
+    if turn.step:
+        submit(app, turn.id, turn.step)
+    else:
+        send(app, runtime, turn.id)
+    runtime.announce(conversation.id)
+    return None
 
-    def gather(connection: Connection) -> tuple[ConversationRow | None, TurnRow | NotYet | None, int | None]:
+
+def open_turn(runtime: Runtime, connection: Connection, conversation: ConversationRow) -> Opened | NotYet | None:
+    """Open the next turn of a conversation whose row the transaction has locked, if its burst is over."""
+    settings = runtime.settings
+    return turns.open_turn(
+        connection,
+        conversation,
+        now=runtime.clock(),
+        quiet=settings.quiet_window(conversation.channel, conversation.account),
+        longest_wait=settings.turn.longest_wait,
+        max_messages=settings.turn.max_messages,
+        patience=settings.turn.patience,
+        window=settings.limits.window,
+    )
+
+
+def _open(runtime: Runtime, conversation_id: str) -> tuple[ConversationRow, Opened | NotYet] | None:
+    def gather(connection: Connection) -> tuple[ConversationRow, Opened | NotYet] | None:
         conversation = rows.conversation(connection, conversation_id, lock=True)
-        if conversation is None:
-            return None, None, None
-        opened = turns.open_turn(
-            connection,
-            conversation,
-            now=runtime.clock(),
-            quiet=settings.quiet_window(conversation.channel, conversation.account),
-            longest_wait=settings.turn.longest_wait,
-            max_messages=settings.turn.max_messages,
-            patience=settings.turn.patience,
-        )
-        if not isinstance(opened, TurnRow) or opened.round or not opened.step:
-            return conversation, opened, None  # nothing new that a limit could be for
-        return conversation, opened, load.answered_since(connection, conversation_id, runtime.clock() - limits.window)
+        opened = conversation and open_turn(runtime, connection, conversation)
+        return (conversation, opened) if conversation and opened else None
 
-    conversation, opened, recent = runtime.database.commit(gather)
-    if conversation is None or not isinstance(opened, TurnRow) or recent is None:
-        return opened
+    return runtime.database.commit(gather)
+
+
+def _over_limit(runtime: Runtime, conversation: ConversationRow, opened: Opened) -> str | None:
+    """Which limit a new turn is above."""
+    limits = runtime.settings.limits
     window = f"in {limits.window.total_seconds():g} s"
-    if recent > limits.per_sender:
-        return _refuse(
-            runtime, conversation, opened, f"more than {limits.per_sender} turns of one conversation {window}"
-        )
-    if account_is_over(runtime.redis, settings, conversation.channel, conversation.account):
-        why = f"more than {limits.per_account} turns of one account {window}"
-        return _refuse(runtime, conversation, opened, why)
-    return opened
+    if opened.recent > limits.per_sender:
+        return f"more than {limits.per_sender} turns of one conversation {window}"
+    if opened.recent and account_is_over(runtime.redis, runtime.settings, conversation.channel, conversation.account):
+        return f"more than {limits.per_account} turns of one account {window}"
+    return None
 
 
 def _refuse(runtime: Runtime, conversation: ConversationRow, turn: TurnRow, why: str) -> TurnRow:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
+from sqlalchemy import Connection
 
 from pipeline.errors import AmbiguousSend, FloodWait, NotSent, Undeliverable
 from pipeline.senders.base import Outgoing
@@ -12,6 +15,9 @@ from ragline.errors import PermanentError, RaglineError, TransientError
 from ragline.logs import get_logger
 from storage import outbox
 from storage.outbox import Closed, Sending
+from storage.rows import ConversationRow
+from storage.turns import NotYet, Opened
+from workers.opening import open_turn
 from workers.runtime import Runtime
 
 log = get_logger(__name__)
@@ -21,31 +27,38 @@ class SenderDied(TransientError):
     """The process that was sending this row is gone."""
 
 
-def send_rows(
-    runtime: Runtime, row_ids: list[str], first: Sending | None = None
-) -> tuple[Closed | None, dict[str, datetime]]:
+@dataclass(frozen=True)
+class Sent:
+    """What became of rows: the turn this closed, when to try again, and what was opened in the turn's place."""
+
+    closed: Closed | None = None
+    due: datetime | None = None
+    following: tuple[ConversationRow, Opened | NotYet] | None = None
+
+
+def send_rows(runtime: Runtime, row_ids: list[str], first: Sending | None = None) -> tuple[Sent, dict[str, datetime]]:
     """Send rows in order; ``first`` is the first of them, where it is claimed already.
 
-    Returns the turn this closed, if it did, and the rows to try again with their time; after one of those the
+    Returns what the last one brought about, and the rows to try again with their time; after one of those the
     rest of its turn waits behind it.
     """
-    closed, claimed = None, first
+    outcome, claimed = Sent(), first
     for row_id in row_ids:
-        closed, due = send_row(runtime, row_id, claimed)
+        outcome = send_row(runtime, row_id, claimed)
         claimed = None
-        if due is not None:
-            return closed, {row_id: due}
-    return closed, {}
+        if outcome.due is not None:
+            return outcome, {row_id: outcome.due}
+    return outcome, {}
 
 
-def send_row(runtime: Runtime, row_id: str, claimed: Sending | None = None) -> tuple[Closed | None, datetime | None]:
-    """Send one row if it is due. Returns the turn this closed, and when to try again."""
+def send_row(runtime: Runtime, row_id: str, claimed: Sending | None = None) -> Sent:
+    """Send one row if it is due."""
     lease = runtime.settings.turn.lease
     sending = claimed or runtime.database.commit(
         lambda connection: outbox.claim(connection, row_id, now=runtime.clock(), lease=lease)
     )
     if sending is None:
-        return None, None
+        return Sent()
     with structlog.contextvars.bound_contextvars(
         outbox_id=row_id,
         turn_id=sending.row.turn_id,
@@ -55,12 +68,12 @@ def send_row(runtime: Runtime, row_id: str, claimed: Sending | None = None) -> t
         with runtime.leases.hold(
             lambda connection, now, lease: outbox.extend(connection, sending, now=now, lease=lease)
         ):
-            closed, due = _send(runtime, sending)
+            outcome = _send(runtime, sending)
         runtime.announce(sending.conversation.id)
-        return closed, due
+        return outcome
 
 
-def _send(runtime: Runtime, sending: Sending) -> tuple[Closed | None, datetime | None]:
+def _send(runtime: Runtime, sending: Sending) -> Sent:
     row, conversation = sending.row, sending.conversation
     try:
         sender = runtime.sender(conversation.channel, conversation.account)
@@ -84,31 +97,40 @@ def _send(runtime: Runtime, sending: Sending) -> tuple[Closed | None, datetime |
             lambda connection: outbox.flood(connection, sending, asked, until=until, whole_account=whole)
         )
         log.warning("flood_wait", seconds=error.retry_after, scope=error.scope)
-        return None, until
+        return Sent(due=until)
     except AmbiguousSend as error:
-        return settle_ambiguous(runtime, row.id, row.attempts, conversation.channel, conversation.account, error)
+        return Sent(*settle_ambiguous(runtime, row.id, row.attempts, conversation.channel, conversation.account, error))
     except TransientError as error:
         if not isinstance(error, NotSent):
             log.error("sender_broke_its_contract", error_class=type(error).__name__)
         if row.attempts >= runtime.settings.turn.max_send_attempts:
-            return _give_up(runtime, sending, error), None
+            return Sent(_give_up(runtime, sending, error))
         until = runtime.clock() + _backoff(runtime, row.attempts, error)
         why = error
         runtime.database.commit(lambda connection: outbox.postpone(connection, sending, why, due=until))
         log.warning("send_postponed", error=str(error), attempt=row.attempts)
-        return None, until
+        return Sent(due=until)
     except PermanentError as error:
-        return _give_up(runtime, sending, error), None
+        return Sent(_give_up(runtime, sending, error))
     except Exception as error:
         # A fault of ours after the request may have gone out: nobody can say, so it is treated so.
         log.exception("sender_crashed")
         ambiguous = AmbiguousSend(f"the sender failed unexpectedly ({type(error).__name__})")
-        return settle_ambiguous(runtime, row.id, row.attempts, conversation.channel, conversation.account, ambiguous)
-    closed = runtime.database.commit(
-        lambda connection: outbox.sent(connection, sending, external_id, now=runtime.clock())
-    )
+        return Sent(
+            *settle_ambiguous(runtime, row.id, row.attempts, conversation.channel, conversation.account, ambiguous)
+        )
+    outcome = runtime.database.commit(partial(_settle, runtime, sending, external_id))
     log.info("part_sent", part=row.part, kind=row.kind)
-    return closed, None
+    return outcome
+
+
+def _settle(runtime: Runtime, sending: Sending, external_id: str | None, connection: Connection) -> Sent:
+    """Note the delivery; where it ends the turn, the next one of its conversation is opened in the same transaction."""
+    closed = outbox.sent(connection, sending, external_id, now=runtime.clock())
+    if closed is None or not closed.more:
+        return Sent(closed)
+    opened = open_turn(runtime, connection, sending.conversation)
+    return Sent(closed, following=(sending.conversation, opened) if opened else None)
 
 
 def _give_up(runtime: Runtime, sending: Sending, error: RaglineError) -> Closed | None:

@@ -8,6 +8,7 @@ from typing import Any
 from celery import signals
 from redis.exceptions import RedisError
 
+from ragline import garbage
 from ragline.logs import configure_logging, get_logger
 from ragline.settings import get_settings
 
@@ -40,6 +41,7 @@ def _warm_up(sender: Any = None, **_: Any) -> None:
 @signals.worker_ready.connect
 def _ready(sender: Any = None, **_: Any) -> None:
     """Say in Redis, for as long as this worker consumes, that its queues are served."""
+    garbage.settle()
     consumer = sender
     stop = threading.Event()
 

@@ -93,7 +93,9 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
             raise Poisonous(f"the process of step {held.step} died {held.turn.crashes} times")
         with runtime.leases.hold(lambda connection, now, lease: steps.extend(connection, held, now=now, lease=lease)):
             done, answer = _STEPS[held.step](runtime, held)
-        rows, first = runtime.database.commit(partial(_finish, runtime, held, done, ledger(answer)))
+        rows, first = runtime.database.commit(
+            partial(_finish, runtime, held, done, ledger(answer)), single=not (done.flag or done.parts)
+        )
     except LeaseLost:
         log.warning("lease_lost")
         raise StepHeld(f"step {held.step} of turn {held.turn.id} was taken over") from None

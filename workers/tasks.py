@@ -17,6 +17,7 @@ from storage.outbox import Sending
 from workers.app import app
 from workers.base import BaseTask
 from workers.opening import open_turns as open_due_turns
+from workers.opening import start
 from workers.sending import send_rows
 from workers.steps import StepHeld, StepRetry, run_step
 from workers.sweeper import sweep as sweep_database
@@ -53,11 +54,15 @@ class StepTask(BaseTask):
 
     def send(self, row_ids: list[str], first: Sending | None = None) -> None:
         """Send rows of one turn in order; what must wait comes back as a task of its own."""
-        closed, later = send_rows(self.runtime, row_ids, first)
+        outcome, later = send_rows(self.runtime, row_ids, first)
         for row_id, due in later.items():
             self.send_later("ragline.send", [row_id], countdown=self.seconds_until(due))
-        if closed and closed.more:
-            self.look([closed.conversation_id])
+        if outcome.following:
+            conversation, opened = outcome.following
+            if again := start(self.runtime, self.app, conversation, opened):
+                self.look_later({conversation.id: again})
+        elif outcome.closed and outcome.closed.more:
+            self.look([outcome.closed.conversation_id])
 
     def look_again(self, conversation_id: str) -> None:
         """After a turn closed: messages that came meanwhile make the next one."""
@@ -68,7 +73,10 @@ class StepTask(BaseTask):
 
     def look(self, conversation_ids: Iterable[str]) -> None:
         """Open what is due and come back for the rest."""
-        later = open_due_turns(self.runtime, self.app, conversation_ids)
+        self.look_later(open_due_turns(self.runtime, self.app, conversation_ids))
+
+    def look_later(self, later: dict[str, datetime]) -> None:
+        """Come back for conversations whose burst may still go on."""
         for conversation_id, due in later.items():
             self.send_later("ragline.open_turns", [[conversation_id]], countdown=self.seconds_until(due))
 

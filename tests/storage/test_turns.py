@@ -43,7 +43,7 @@ def open_turn(
     with database.write() as session:
         conversation = rows.conversation(session.connection(), conversation_id, lock=True)
         assert conversation is not None
-        return turns.open_turn(
+        found = turns.open_turn(
             session.connection(),
             conversation,
             now=at,
@@ -51,7 +51,9 @@ def open_turn(
             longest_wait=timedelta(seconds=8),
             max_messages=most,
             patience=PATIENCE,
+            window=timedelta(seconds=60),
         )
+        return found.turn if isinstance(found, turns.Opened) else found
 
 
 def opened(database: Database, conversation_id: str) -> TurnRow:

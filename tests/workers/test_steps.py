@@ -19,11 +19,11 @@ from ragline.settings import Settings
 from storage import inbox, rows, steps, turns
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
 from storage.outbox import Sending
-from storage.rows import TurnRow
 from storage.session import Database
 from storage.steps import STEPS
+from storage.turns import Opened
 from workers.runtime import Runtime
-from workers.sending import send_rows
+from workers.sending import Sent, send_rows
 from workers.steps import Outcome, StepHeld, StepRetry, run_step
 
 
@@ -101,10 +101,11 @@ class World:
             talk = rows.conversation(session.connection(), conversation)
             assert talk is not None
             opened = turns.open_turn(
-                session.connection(), talk, now=self.now, quiet=zero, longest_wait=zero, max_messages=1, patience=zero
-            )
-        assert isinstance(opened, TurnRow)
-        return opened.id
+                session.connection(), talk, now=self.now, quiet=zero, longest_wait=zero, max_messages=1, patience=zero,
+                window=zero,
+            )  # fmt: skip
+        assert isinstance(opened, Opened)
+        return opened.turn.id
 
     def held(self, turn_id: str, step: str) -> object:
         """Another attempt takes the step."""
@@ -139,7 +140,8 @@ def test_a_turn_is_answered_and_accounted_for(world: Callable[..., World]) -> No
     turn_id = w.turn()
     outcome = w.steps(turn_id)
     assert (w.one(Outbox, turn_id).status, w.sender.sent) == ("sending", []), "written, claimed, not sent yet"
-    closed, later = send_rows(w.runtime, outcome.rows, outcome.first)
+    sent, later = send_rows(w.runtime, outcome.rows, outcome.first)
+    closed = sent.closed
     assert closed is not None
     assert (closed.status, later) == ("answered", {})
     assert w.sender.sent[0].body == {"text": "Two days."}
@@ -246,7 +248,8 @@ def test_sending_is_not_tried_for_ever(world: Callable[..., World]) -> None:
     rows, first = w.written(turn_id)
     began = w.now
     while w.one(Turn, turn_id).status == "processing":
-        closed, later = send_rows(w.runtime, rows, first)
+        sent, later = send_rows(w.runtime, rows, first)
+        closed = sent.closed
         w.now, first = later.get(rows[0], w.now), None
     assert closed is not None
     assert w.one(Outbox, turn_id).attempts == w.runtime.settings.turn.max_send_attempts
@@ -262,9 +265,9 @@ def test_what_was_not_sent_waits_and_goes_out(world: Callable[..., World]) -> No
     w.now = later[rows[0]]
     _, later = send_rows(w.runtime, rows)
     assert later == {rows[0]: w.now + timedelta(seconds=30)}
-    assert send_rows(w.runtime, rows) == (None, {}), "before its time nothing is sent"
+    assert send_rows(w.runtime, rows) == (Sent(), {}), "before its time nothing is sent"
     w.now = later[rows[0]]
-    closed, _ = send_rows(w.runtime, rows)
+    closed = send_rows(w.runtime, rows)[0].closed
     assert closed is not None
     row = w.one(Outbox, turn_id)
     assert (row.status, row.attempts, row.external_id, row.resent) == ("sent", 2, "m1", False)
@@ -284,7 +287,7 @@ def test_an_ambiguous_send_is_marked_and_repeated_once(world: Callable[..., Worl
 def test_a_customer_who_blocked_the_bot_is_undeliverable(world: Callable[..., World]) -> None:
     w = world(sender=Scripted(Undeliverable("blocked by the user")))
     turn_id = w.turn()
-    closed, _ = send_rows(w.runtime, *w.written(turn_id))
+    closed = send_rows(w.runtime, *w.written(turn_id))[0].closed
     assert closed is not None
     ended = w.one(Turn, turn_id)
     assert (ended.status, ended.step, ended.error) == ("undeliverable", "deliver", "blocked by the user")
@@ -313,7 +316,7 @@ def test_an_ambiguous_part_that_the_channel_knows_is_not_sent_again(
     turn_id = w.turn()
     rows, first = w.written(turn_id)
     send_rows(w.runtime, rows, first)
-    closed, _ = send_rows(w.runtime, rows)
+    closed = send_rows(w.runtime, rows)[0].closed
     assert closed is not None
     assert w.sender.sent == []
     assert w.one(Outbox, turn_id).status == "sent"
