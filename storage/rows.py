@@ -85,18 +85,14 @@ _COUNT_ON: Update = (
     .values(last_seq=conversations.c.last_seq + 1)
     .returning(conversations.c.last_seq)
 )
-#: What a turn answers, a row a message: the conversation's columns, then the message's.
-_ASKED: Select[Any] = (
-    select(*columns(conversations, ConversationRow), *columns(messages, MessageRow))
+#: What a turn answers: a row a message, as often as there are results of the turn's steps, and with one of them.
+ASKED: Select[Any] = (
+    select(
+        *columns(conversations, ConversationRow), *columns(messages, MessageRow), step_runs.c.step, step_runs.c.result
+    )
     .join_from(messages, conversations, conversations.c.id == messages.c.conversation_id)
-    .where(messages.c.turn_id == bindparam("turn_id"))
-    .order_by(messages.c.seq)
-)
-#: The same, each row as often as there are results of the turn's steps, and with one of them.
-_ASKED_AND_FOUND: Select[Any] = (
-    _ASKED.add_columns(step_runs.c.step, step_runs.c.result)
     .outerjoin(step_runs, and_(step_runs.c.turn_id == messages.c.turn_id, step_runs.c.outcome == "ok"))
-    .order_by(step_runs.c.started_at)
+    .order_by(messages.c.seq, step_runs.c.started_at)
 )
 _MESSAGES: Select[Any] = (
     select(*columns(messages, MessageRow)).where(messages.c.turn_id == bindparam("turn_id")).order_by(messages.c.seq)
@@ -115,15 +111,20 @@ def next_number(connection: Connection, conversation_id: str) -> int:
     return int(connection.execute(_COUNT_ON, {"talk": conversation_id}).scalar_one())
 
 
-def asked_in(
-    connection: Connection, turn_id: str, *, results: bool
-) -> tuple[ConversationRow, list[MessageRow], dict[str, dict[str, Any]]]:
-    """A turn's conversation, its messages in order of receipt (at least one), and, if asked for, its steps' results."""
-    found = connection.execute(_ASKED_AND_FOUND if results else _ASKED, {"turn_id": turn_id}).all()
+class Asked(NamedTuple):
+    """A turn's conversation, its messages in order of receipt (at least one), and the results of its steps so far."""
+
+    conversation: ConversationRow
+    messages: list[MessageRow]
+    results: dict[str, dict[str, Any]]
+
+
+def asked(found: Sequence[Sequence[Any]]) -> Asked:
+    """The rows of :data:`ASKED` put together."""
     width, end = len(ConversationRow._fields), len(ConversationRow._fields) + len(MessageRow._fields)
-    asked = {row.seq: MessageRow._make(row[width:end]) for row in found}
-    done = {row.step: dict(row.result) for row in found if row.step} if results else {}
-    return ConversationRow._make(found[0][:width]), list(asked.values()), done
+    said = {message.seq: message for message in (MessageRow._make(row[width:end]) for row in found)}
+    results = {step: dict(result) for *_, step, result in found if step}
+    return Asked(ConversationRow._make(found[0][:width]), list(said.values()), results)
 
 
 def messages_of(connection: Connection, turn_id: str) -> Sequence[MessageRow]:

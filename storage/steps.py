@@ -19,7 +19,7 @@ from ragline.ids import new_id
 from storage import rows
 from storage.flags import raise_flag
 from storage.models import Turn
-from storage.rows import ConversationRow, MessageRow, TurnRow, columns, outbox_rows, step_runs, turns
+from storage.rows import ConversationRow, MessageRow, TurnRow, columns, messages, outbox_rows, step_runs, turns
 from storage.states import move_and_insert
 
 STEPS = ("classify", "retrieve", "generate", "deliver")
@@ -85,6 +85,10 @@ _TAKE: Update = (
     )
     .returning(*columns(turns, TurnRow))
 )
+_ASKED: Select[Any] = rows.ASKED.where(messages.c.turn_id == bindparam("turn_id"))
+_taken = _TAKE.cte("taken")
+#: Both in one statement, which SQLite does not know: the turn's columns after what it is asked.
+_TAKE_AND_ASK: Select[Any] = rows.ASKED.add_columns(*_taken.c).where(messages.c.turn_id == _taken.c.id)
 _EXTEND: Update = (
     turns.update()
     .where(turns.c.id == bindparam("turn_id"), turns.c.lease == bindparam("token"))
@@ -111,13 +115,19 @@ def claim(
     """
     token = new_id()
     values = {"turn_id": turn_id, "wanted": step, "now": now, "token": token, "until": now + lease}
-    taken = connection.execute(_TAKE, values).first()
+    found: Sequence[Sequence[Any]]
+    if connection.dialect.name == "postgresql":
+        found = connection.execute(_TAKE_AND_ASK, values).all()
+        width = len(TurnRow._fields)
+        taken, found = (found[0][-width:], [row[:-width] for row in found]) if found else (None, [])
+    else:
+        taken = connection.execute(_TAKE, values).first()
+        found = connection.execute(_ASKED, {"turn_id": turn_id}).all() if taken else []
     if taken is None:
-        found = rows.turn(connection, turn_id)
-        return None if found is None or (found.status == "processing" and found.step == step) else found
+        turn = rows.turn(connection, turn_id)
+        return None if turn is None or (turn.status == "processing" and turn.step == step) else turn
     turn = TurnRow._make(taken)
-    conversation, asked, results = rows.asked_in(connection, turn_id, results=step != STEPS[0])
-    return Claim(turn, conversation, asked, results, step, turn.attempt, token)
+    return Claim(turn, *rows.asked(found), step, turn.attempt, token)
 
 
 def extend(connection: Connection, held: Claim, *, now: datetime, lease: timedelta) -> bool:

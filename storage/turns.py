@@ -62,7 +62,11 @@ _UNSENT: Select[Any] = select(outbox_rows.c.id).where(
     outbox_rows.c.round == bindparam("of_round"),
     outbox_rows.c.status == "failed",
 )
-_GATHER = messages.update().where(messages.c.id == bindparam("message_id")).values(turn_id=bindparam("of_turn"))
+_GATHER = (
+    messages.update()
+    .where(messages.c.id.in_(bindparam("message_ids", expanding=True)))
+    .values(turn_id=bindparam("of_turn"))
+)
 
 
 def open_turn(
@@ -95,7 +99,7 @@ def open_turn(
         return NotYet(due)
     turn = TurnRow(new_id(), conversation.id, "processing", STEPS[0], attempt=0, crashes=0, round=0)
     connection.execute(turns.insert(), {**turn._asdict(), "due_at": now + patience, "created_at": now})
-    connection.execute(_GATHER, [{"message_id": message_id, "of_turn": turn.id} for message_id, _ in waiting])
+    connection.execute(_GATHER, {"of_turn": turn.id, "message_ids": [message_id for message_id, _ in waiting]})
     return Opened(turn, recent + 1)
 
 

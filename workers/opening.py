@@ -47,8 +47,13 @@ def open_turns(runtime: Runtime, app: Celery, conversation_ids: Iterable[str]) -
 
     Returns the conversations to look at again, and when.
     """
-    found = ((conversation_id, _open(runtime, conversation_id)) for conversation_id in conversation_ids)
-    return {conversation_id: due for conversation_id, next_ in found if next_ and (due := start(runtime, app, *next_))}
+    later: dict[str, datetime] = {}
+    for conversation_id in conversation_ids:
+        following = _open(runtime, conversation_id)
+        due = start(runtime, app, *following) if following else None
+        if due is not None:
+            later[conversation_id] = due
+    return later
 
 
 def start(runtime: Runtime, app: Celery, conversation: ConversationRow, opened: Opened | NotYet) -> datetime | None:

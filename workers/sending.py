@@ -69,7 +69,8 @@ def send_row(runtime: Runtime, row_id: str, claimed: Sending | None = None) -> S
             lambda connection, now, lease: outbox.extend(connection, sending, now=now, lease=lease)
         ):
             outcome = _send(runtime, sending)
-        runtime.announce(sending.conversation.id)
+        if not (outcome.following and isinstance(outcome.following[1], Opened)):  # else the next turn is announced
+            runtime.announce(sending.conversation.id)
         return outcome
 
 
