@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 from redis import Redis
 from sqlalchemy import func
 from sqlmodel import col, select
@@ -116,7 +117,9 @@ def part_of(command: str) -> str:
 def cpu_seconds(processes: list[tuple[int, str]]) -> dict[str, float]:
     """By part: what its processes have used since they started, user and system."""
     found: dict[str, float] = defaultdict(float)
-    for pid, part in processes:
+    # A session of PostgreSQL is a process, and some begin later than the stack.
+    sessions = [(process.pid, "postgresql") for process in psutil.process_iter() if process.name() == "postgres"]
+    for pid, part in [*processes, *sessions]:
         with contextlib.suppress(OSError):
             user, system = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13]
             found[part] += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

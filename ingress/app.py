@@ -26,7 +26,7 @@ from ragline import __version__
 from ragline.channels import channel_specs
 from ragline.logs import configure_logging, get_logger
 from ragline.settings import Settings, get_settings
-from storage.session import Database, get_durable_database, make_engine
+from storage.session import Database, get_database, make_engine
 
 #: Mounted without an account too: its paths are documented, and say 401 rather than 404.
 _ALWAYS = frozenset({"api"})
@@ -42,7 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     own = settings is None
     settings = settings or get_settings()
     configure_logging(settings.log.level, settings.log.format)
-    database = get_durable_database() if own else Database(make_engine(settings.database, durable=True, pool_size=10))
+    database = get_database() if own else Database(make_engine(settings.database))
     parts_health = health.Health(settings, database)
     counted = metrics.Metrics(database, parts_health)
     webhooks = Webhooks(counted.request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, Update, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Select, Update, bindparam, exists, select
 
 from ragline.ids import new_id
 from storage.rows import TurnRow, red_flags
@@ -15,15 +15,14 @@ _PRESENT: Select[Any] = select(red_flags.c.id, red_flags.c.status).where(
 )
 _REOPEN: Update = red_flags.update().where(red_flags.c.id == bindparam("flag_id")).values(status="open")
 #: What an answer that arrives after all settles.
-_SETTLE: Update = (
-    red_flags.update()
-    .where(
-        red_flags.c.turn_id == bindparam("of_turn"),
-        red_flags.c.cause.in_(("step_failed", "undeliverable")),
-        red_flags.c.status == "open",
-    )
-    .values(status="resolved")
+_unanswered = (
+    red_flags.c.turn_id == bindparam("of_turn"),
+    red_flags.c.cause.in_(("step_failed", "undeliverable")),
+    red_flags.c.status == "open",
 )
+#: Whether a turn (``of_turn``) has flags for :func:`settle`.
+SAID_UNANSWERED: ColumnElement[bool] = exists().where(*_unanswered)
+_SETTLE: Update = red_flags.update().where(*_unanswered).values(status="resolved")
 
 
 def raise_flag(

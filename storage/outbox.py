@@ -17,8 +17,7 @@ from sqlalchemy import select as core_select
 from sqlmodel import Session, col, select
 
 from ragline.errors import safe_text
-from storage import rows, turns
-from storage.flags import raise_flag, settle
+from storage import flags, rows, turns
 from storage.models import Conversation, FloodWait, Outbox, Turn
 from storage.rows import ConversationRow, OutboxRow, columns, conversations, insert_ignoring, messages, outbox_rows
 from storage.states import move
@@ -90,6 +89,8 @@ _PARTS: Select[Any] = (
     .where(*_OF_REPLY)
     .order_by(outbox_rows.c.part)
 )
+#: The same, with what whoever closes the turn has to know: flags to settle, and whether something else waits.
+_CLOSING: Select[Any] = _PARTS.add_columns(flags.SAID_UNANSWERED.label("flagged"), turns.SOMETHING_WAITS.label("more"))
 _HOLD: Update = (
     outbox_rows.update()
     .where(outbox_rows.c.id == bindparam("row_id"), outbox_rows.c.status == "pending")
@@ -227,7 +228,8 @@ def close_turn(connection: Connection, row: OutboxRow, now: datetime, *, undeliv
     """End the row's turn if every answer row is final. A notice closes nothing: its turn has failed already."""
     if row.kind != "answer":
         return None
-    parts = _parts(connection, row)
+    # The conversation's row is locked, so a message accepted meanwhile is seen here or sees the closed turn.
+    parts = connection.execute(_CLOSING, {**_reply(row), "talk": row.conversation_id}).all()
     if any(part.status in ("pending", "sending") for part in parts):
         return None
     bad = next((part for part in parts if part.status != "sent"), None)
@@ -237,12 +239,11 @@ def close_turn(connection: Connection, row: OutboxRow, now: datetime, *, undeliv
         values |= {"step": "deliver", "error": bad.error, "error_class": bad.error_class}
     if not move(connection, Turn, row.turn_id, "processing", status, **values):
         return None
-    if bad is None:
-        settle(connection, row.turn_id)
-    else:
+    if bad is None and parts[0].flagged:
+        flags.settle(connection, row.turn_id)
+    elif bad is not None:
         _flag(connection, row, "undeliverable" if undeliverable else "step_failed", now)
-    # The conversation's row is locked, so a message accepted meanwhile is seen here or sees the closed turn.
-    return Closed(row.turn_id, row.conversation_id, status, turns.has_waiting(connection, row.conversation_id))
+    return Closed(row.turn_id, row.conversation_id, status, parts[0].more)
 
 
 def parts_from(session: Session, row_id: str) -> list[str]:
@@ -309,7 +310,7 @@ def _flag(connection: Connection, row: OutboxRow, cause: str, now: datetime) -> 
     assert turn is not None
     message = connection.execute(_LAST_MESSAGE, {"of_turn": row.turn_id}).first()
     question, message_id = (message.text, message.id) if message else ("", None)
-    raise_flag(connection, turn, cause, question=question, message_id=message_id, now=now)
+    flags.raise_flag(connection, turn, cause, question=question, message_id=message_id, now=now)
 
 
 def _withdraw(connection: Connection, row: OutboxRow, now: datetime) -> None:

@@ -2,7 +2,11 @@
 
 SQLite under several processes: write-ahead log, ``BEGIN IMMEDIATE`` for writes (a deferred transaction
 that turns into a write fails at once with *database is locked*), a busy time-out of 30 s, and
-``synchronous=FULL`` where a message is accepted, ``NORMAL`` elsewhere (https://www.sqlite.org/wal.html).
+``synchronous=FULL`` where a message is accepted, ``NORMAL`` in workers (https://www.sqlite.org/wal.html).
+
+PostgreSQL: workers commit with ``synchronous_commit=off``, but for what they say of the channel (``durable``). A server
+that crashes forgets the newest of the other commits, never one in the middle
+(https://www.postgresql.org/docs/current/wal-async-commit.html): a step is done again.
 """
 
 from __future__ import annotations
@@ -84,8 +88,8 @@ def parse_url(url: str) -> URL:
     return parsed
 
 
-def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engine:
-    """An engine for ``url``. ``durable`` makes SQLite wait for the disk on each commit."""
+def make_engine(url: str, *, durable: bool = True, pool_size: int = 20) -> Engine:
+    """An engine for ``url``. ``durable``: each commit waits for the disk."""
     parsed = parse_url(url)
     # hide_parameters: an error's text is logged, and parameters hold what customers wrote
     options: dict[str, Any] = {
@@ -98,6 +102,8 @@ def make_engine(url: str, *, durable: bool = False, pool_size: int = 20) -> Engi
     }
     if parsed.get_backend_name() != "sqlite":
         engine = create_engine(url, connect_args={"connect_timeout": 5}, **options)
+        if not durable:
+            event.listen(engine, "connect", _do_not_wait_for_the_disk)
         event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", partial(_ask_if_idle, engine.dialect))
         return engine
@@ -140,6 +146,11 @@ def _to_json(value: object) -> str:
         return to_json(value).decode()
     except PydanticSerializationError:  # half a surrogate pair, which JSON can write and UTF-8 cannot
         return json.dumps(to_jsonable_python(value))
+
+
+def _do_not_wait_for_the_disk(connection: Any, _: Any) -> None:
+    connection.execute("SET synchronous_commit TO off")
+    connection.commit()
 
 
 def _note_use(_: Any, record: Any) -> None:
@@ -206,24 +217,28 @@ class Database:
             yield session
             session.commit()
 
-    def commit(self, work: Work[Result], *, single: bool = False) -> Result:
+    def commit(self, work: Work[Result], *, single: bool = False, durable: bool = False) -> Result:
         """Do ``work`` in a transaction, commit it, and return what it returned; what it raises is rolled back.
 
-        SQLite has one writer, so there the work of all threads that wait is done in one transaction. ``single``:
-        one statement of it writes, which PostgreSQL commits by itself, two round trips cheaper.
+        SQLite has one writer, so there the work of all threads that wait is done in one transaction.
+
+        On PostgreSQL, ``single``: one statement of it writes, which is then committed by itself, two round trips
+        cheaper. ``durable``: the commit survives a crash of the server even where the engine's others may not. On
+        SQLite every commit survives the death of its process.
         """
-        done = self._grouped(work) if self.is_sqlite else self._commit_twice(work, single=single)
+        done = self._grouped(work) if self.is_sqlite else self._commit_twice(work, single=single, durable=durable)
         if done.error is not None:
             raise done.error
         return cast("Result", done.result)
 
-    def _commit_twice(self, work: Work[Any], *, single: bool) -> _Done:
+    def _commit_twice(self, work: Work[Any], *, single: bool, durable: bool) -> _Done:
         """Work whose connection broke before the commit left nothing behind, and is done once more on a new one.
 
         ``single`` work may have been committed by then; it must bear being done twice.
         """
-        done = self._commit_one(work, single=single)
-        return self._commit_one(work, single=single) if isinstance(done.error, _BrokenBefore) else done
+        done = self._commit_one(work, single=single, durable=durable)
+        again = isinstance(done.error, _BrokenBefore)
+        return self._commit_one(work, single=single, durable=durable) if again else done
 
     @cached_property
     def _grouped(self) -> Batched[Work[Any], _Done]:
@@ -240,18 +255,20 @@ class Database:
                 pass
         return [self._commit_one(work) for work in group]
 
-    def _commit_one(self, work: Work[Any], *, single: bool = False) -> _Done:
+    def _commit_one(self, work: Work[Any], *, single: bool = False, durable: bool = False) -> _Done:
         try:
-            with self._transaction(single=single) as connection:
+            with self._transaction(single=single, durable=durable) as connection:
                 return _Done(work(connection))
         except Exception as error:
             return _Done(error=error)
 
     @contextmanager
-    def _transaction(self, *, single: bool = False) -> Iterator[Connection]:
+    def _transaction(self, *, single: bool = False, durable: bool = False) -> Iterator[Connection]:
         engine = self._autocommit if single else self._writer
         with self._turn(), _named(), engine.connect() as connection, nullcontext() if single else connection.begin():
             try:
+                if durable:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit TO on")
                 yield connection
             except DBAPIError as error:
                 if error.connection_invalidated:
@@ -299,13 +316,7 @@ class Database:
         self.engine.dispose()
 
 
-@lru_cache(maxsize=1)
-def get_database() -> Database:
-    """The database of this process, as workers and commands use it."""
-    return Database(make_engine(get_settings().database))
-
-
-@lru_cache(maxsize=1)
-def get_durable_database() -> Database:
-    """The database of the ways in: a commit there is a promise to the channel."""
-    return Database(make_engine(get_settings().database, durable=True, pool_size=10))
+@lru_cache(maxsize=2)
+def get_database(*, durable: bool = True) -> Database:
+    """The database of this process. Workers need not wait for the disk at each commit (``durable``)."""
+    return Database(make_engine(get_settings().database, durable=durable))

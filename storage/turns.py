@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, exists, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, literal, select, true
 from sqlmodel import Session, col
 from sqlmodel import select as orm_select
 
@@ -47,12 +47,26 @@ _waits = (
 _asked = (turns.c.conversation_id == bindparam("talk"), turns.c.replay_from.is_not(None))
 _active = select(turns.c.id).where(turns.c.conversation_id == bindparam("talk"), turns.c.status == "processing")
 _replay = select(turns.c.id).where(*_asked).order_by(turns.c.created_at, turns.c.id).limit(1)
-#: The turn at work, the oldest one whose replay was asked for, and how many were opened since a time.
-_TURNS: Select[Any] = select(_active.scalar_subquery(), _replay.scalar_subquery(), OPENED.scalar_subquery())
-_WAITING: Select[Any] = (
-    select(messages.c.id, messages.c.received_at).where(*_waits).order_by(messages.c.seq).limit(bindparam("most"))
+_waiting = (
+    select(messages.c.id, messages.c.received_at, messages.c.seq)
+    .where(*_waits)
+    .order_by(messages.c.seq)
+    .limit(bindparam("most"))
+    .subquery()
 )
-_HAS_WAITING: Select[Any] = select(exists().where(*_waits) | exists().where(*_asked))
+#: The turn at work, the oldest one whose replay was asked for, how many were opened since a time, and the messages that
+#: wait: a row each, and one row with neither id nor time where there is none.
+_NEXT: Select[Any] = (
+    select(
+        _active.scalar_subquery(), _replay.scalar_subquery(), OPENED.scalar_subquery(), _waiting.c.id,
+        _waiting.c.received_at,
+    )
+    .select_from(select(literal(1)).subquery().outerjoin(_waiting, true()))
+    .order_by(_waiting.c.seq)
+)  # fmt: skip
+#: Whether messages of a conversation (``talk``) wait for a turn, or a turn for its replay.
+SOMETHING_WAITS: ColumnElement[bool] = exists().where(*_waits) | exists().where(*_asked)
+_HAS_WAITING: Select[Any] = select(SOMETHING_WAITS)
 _REPLAYED: Select[Any] = select(turns.c.replay_from, turns.c.round, turns.c.status).where(
     turns.c.id == bindparam("turn_id")
 )
@@ -84,13 +98,14 @@ def open_turn(
 
     None: nothing waits, or a turn is active already; whoever closes that one looks again.
     """
-    talk = {"talk": conversation.id}
-    active, again, recent = connection.execute(_TURNS, {**talk, "since": now - window}).one()
+    asked = {"talk": conversation.id, "since": now - window, "most": max_messages}
+    found = connection.execute(_NEXT, asked).all()
+    active, again, recent = found[0][:3]
     if active is not None:
         return None
     if again is not None:
         return Opened(_restart(connection, again, now=now, patience=patience), recent=0)
-    waiting = connection.execute(_WAITING, {**talk, "most": max_messages}).all()
+    waiting = [(message_id, received_at) for *_, message_id, received_at in found if message_id]
     if not waiting:
         return None
     times = [received_at for _, received_at in waiting]

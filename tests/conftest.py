@@ -112,7 +112,7 @@ def database_url(empty_database_url: str) -> str:
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """A migrated database."""
-    database = Database(make_engine(database_url))
+    database = Database(make_engine(database_url, durable=False))
     yield database
     database.close()
 

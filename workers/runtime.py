@@ -41,7 +41,7 @@ class Runtime:
 
     @cached_property
     def database(self) -> Database:
-        return get_database()
+        return get_database(durable=False)
 
     @cached_property
     def leases(self) -> LeaseKeeper:

@@ -1,4 +1,7 @@
-"""Sending outbox rows: claim, call the channel outside any transaction, commit what became of it."""
+"""Sending outbox rows: claim, call the channel outside any transaction, commit what became of it.
+
+These commits are durable: what the channel was told must not be forgotten by a database that crashes.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def send_row(runtime: Runtime, row_id: str, claimed: Sending | None = None) -> S
     """Send one row if it is due."""
     lease = runtime.settings.turn.lease
     sending = claimed or runtime.database.commit(
-        lambda connection: outbox.claim(connection, row_id, now=runtime.clock(), lease=lease)
+        lambda connection: outbox.claim(connection, row_id, now=runtime.clock(), lease=lease), durable=True
     )
     if sending is None:
         return Sent()
@@ -95,7 +98,7 @@ def _send(runtime: Runtime, sending: Sending) -> Sent:
         until = runtime.clock() + timedelta(seconds=error.retry_after or 1)
         asked, whole = error, error.scope == "account"
         runtime.database.commit(
-            lambda connection: outbox.flood(connection, sending, asked, until=until, whole_account=whole)
+            lambda connection: outbox.flood(connection, sending, asked, until=until, whole_account=whole), durable=True
         )
         log.warning("flood_wait", seconds=error.retry_after, scope=error.scope)
         return Sent(due=until)
@@ -108,7 +111,7 @@ def _send(runtime: Runtime, sending: Sending) -> Sent:
             return Sent(_give_up(runtime, sending, error))
         until = runtime.clock() + _backoff(runtime, row.attempts, error)
         why = error
-        runtime.database.commit(lambda connection: outbox.postpone(connection, sending, why, due=until))
+        runtime.database.commit(lambda connection: outbox.postpone(connection, sending, why, due=until), durable=True)
         log.warning("send_postponed", error=str(error), attempt=row.attempts)
         return Sent(due=until)
     except PermanentError as error:
@@ -120,7 +123,7 @@ def _send(runtime: Runtime, sending: Sending) -> Sent:
         return Sent(
             *settle_ambiguous(runtime, row.id, row.attempts, conversation.channel, conversation.account, ambiguous)
         )
-    outcome = runtime.database.commit(partial(_settle, runtime, sending, external_id))
+    outcome = runtime.database.commit(partial(_settle, runtime, sending, external_id), durable=True)
     log.info("part_sent", part=row.part, kind=row.kind)
     return outcome
 
@@ -137,7 +140,8 @@ def _settle(runtime: Runtime, sending: Sending, external_id: str | None, connect
 def _give_up(runtime: Runtime, sending: Sending, error: RaglineError) -> Closed | None:
     unreachable = isinstance(error, Undeliverable)
     closed = runtime.database.commit(
-        lambda connection: outbox.fail(connection, sending, error, now=runtime.clock(), undeliverable=unreachable)
+        lambda connection: outbox.fail(connection, sending, error, now=runtime.clock(), undeliverable=unreachable),
+        durable=True,
     )
     log.error("send_failed", error=str(error), error_class=type(error).__name__, attempts=sending.row.attempts)
     return closed
@@ -151,7 +155,7 @@ def settle_ambiguous(
     resend = configured is None or configured.ambiguous == "resend"
     now = runtime.clock()
     closed, becomes = runtime.database.commit(
-        lambda connection: outbox.ambiguous(connection, row_id, attempt, error, now=now, resend=resend)
+        lambda connection: outbox.ambiguous(connection, row_id, attempt, error, now=now, resend=resend), durable=True
     )
     if becomes:
         log.warning("send_ambiguous", outbox_id=row_id, error=str(error), becomes=becomes)

@@ -94,7 +94,9 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
         with runtime.leases.hold(lambda connection, now, lease: steps.extend(connection, held, now=now, lease=lease)):
             done, answer = _STEPS[held.step](runtime, held)
         rows, first = runtime.database.commit(
-            partial(_finish, runtime, held, done, ledger(answer)), single=not (done.flag or done.parts)
+            partial(_finish, runtime, held, done, ledger(answer)),
+            single=not (done.flag or done.parts),
+            durable=bool(done.parts),  # it claims the first one for sending
         )
     except LeaseLost:
         log.warning("lease_lost")

@@ -17,7 +17,7 @@ from ragline.stack import folder
 from ragline.stack.parts import Part, chroma_part, redis_part, redis_url
 from ragline.stack.ports import free_port
 from storage.migrate import upgrade
-from storage.session import get_database, get_durable_database
+from storage.session import get_database
 
 
 class PartFailed(RaglineError):
@@ -127,4 +127,3 @@ def started(part: Part, data: Path, answers: Callable[[], bool], timeout: float 
 def _forget() -> None:
     get_settings.cache_clear()
     get_database.cache_clear()
-    get_durable_database.cache_clear()

@@ -210,7 +210,7 @@ def test_a_database_that_is_away_is_told_once_for_the_whole_group():
 
 
 def test_a_database_without_tables_refuses_and_recovers_with_them(tmp_path, hints):
-    database = Database(make_engine(f"sqlite:///{tmp_path / 'empty.sqlite3'}", durable=True))
+    database = Database(make_engine(f"sqlite:///{tmp_path / 'empty.sqlite3'}"))
     acceptor = Acceptor(database, hints)
     try:
         with pytest.raises(DatabaseUnavailable):

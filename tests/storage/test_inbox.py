@@ -259,7 +259,7 @@ from storage import inbox
 from storage.session import Database, make_engine
 
 url, name = sys.argv[1:]
-database = Database(make_engine(url, durable=True))
+database = Database(make_engine(url))
 now = datetime.now(UTC)
 print("ready", flush=True)
 sys.stdin.readline()

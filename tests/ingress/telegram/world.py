@@ -48,7 +48,7 @@ def world(folder: Path, **environ: str) -> Iterator[World]:
         **environ,
     }
     settings = load_settings({**environ, "RAGLINE_DATA": str(folder)})
-    database = Database(make_engine(settings.database, durable=True))
+    database = Database(make_engine(settings.database))
     SQLModel.metadata.create_all(database.engine)
     hints: list[tuple[str, str, str]] = []
 

@@ -97,7 +97,7 @@ def world(folder: Path, **environ: str) -> Iterator[World]:
         **environ,
     }
     found = load_settings({**environ, "RAGLINE_DATA": str(folder)})
-    database = Database(make_engine(found.database, durable=True))
+    database = Database(make_engine(found.database))
     SQLModel.metadata.create_all(database.engine)
     hints: list[tuple[str, str, str]] = []
 
