@@ -1,6 +1,6 @@
 """Files of labelled questions: a question a row, JSONL.
 
-``text``, ``gold`` (ids of the items that answer it; empty: the base has no answer), ``split``, ``kind`` (``in``, or a
+``text`` (blank: a message without words), ``gold`` (ids of the items that answer it; empty: the base has no answer), ``split``, ``kind`` (``in``, or a
 kind of question outside the base, such as ``near_oos``; ``multi``, ``smalltalk`` and ``human_request`` have a meaning
 of their own). Any other field with text, a number or true/false is a label.
 """
@@ -80,7 +80,7 @@ def read_texts(path: Path) -> list[str]:
     Raises :class:`ConfigurationError`, naming the rows that are wrong.
     """
     if path.suffix.lower() == ".jsonl":
-        found = _read(path, lambda number, row: _words(row.get("text"), "text"))
+        found = [text for text in _read(path, lambda number, row: _text(row.get("text"), "text")) if text.strip()]
     else:
         found = [line.strip() for line in _lines(path) if line.strip()]
     if not found:
@@ -145,7 +145,7 @@ def _question(number: int, row: dict[str, Any]) -> Question:
     if kind in ROUTED and gold:
         raise BadQuestion(f"is of kind {kind} and its gold is not empty")
     labels = {name: str(value) for name, value in row.items() if name not in _KNOWN and isinstance(value, str | int)}
-    return Question(number, _words(row.get("text"), "text"), gold, kind, split, labels)
+    return Question(number, _text(row.get("text"), "text"), gold, kind, split, labels)
 
 
 def _burst(number: int, row: dict[str, Any]) -> Burst:
@@ -155,11 +155,11 @@ def _burst(number: int, row: dict[str, Any]) -> Burst:
     texts = [message.get("text") if isinstance(message, dict) else message for message in messages]
     if not gold:
         raise BadQuestion("has an empty gold")
-    return Burst(number, tuple(_words(text, "message") for text in texts), gold)
+    return Burst(number, tuple(_text(text, "message") for text in texts), gold)
 
 
-def _words(value: Any, name: str) -> str:
-    if not isinstance(value, str) or not value.strip():
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
         raise BadQuestion(f"has no {name}")
     return value
 
