@@ -81,16 +81,6 @@ def read_file(path: Path) -> FileContent:
     return FileContent(list(items.values()), rows, problems)
 
 
-def read_whole_file(path: Path) -> list[ItemRow]:
-    """All items of a file without a bad row. Raises :class:`ConfigurationError`, naming the bad rows, for any other."""
-    content = read_file(path)
-    if content.problems:
-        shown = "; ".join(f"row {problem.row} {problem.reason}" for problem in content.problems[:5])
-        more = f"; and {len(content.problems) - 5} more" if len(content.problems) > 5 else ""
-        raise ConfigurationError(f"{path}: {shown}{more}")
-    return content.items
-
-
 def read_row(row: dict[str, Any]) -> ItemRow:
     """One row as an item. Raises :class:`BadRow`."""
     items: dict[str, ItemRow] = {}

@@ -73,10 +73,13 @@ def list_flags(session: Session, *, status: str = "open", limit: int = 0) -> lis
 
 
 def answered_questions(session: Session, limit: int) -> list[tuple[str, ...]]:
-    """The newest ``limit`` distinct questions that got an answer, newest first: the texts of each turn's messages."""
-    turns = session.exec(
-        select(Turn.id).where(Turn.status == "answered").order_by(col(Turn.created_at).desc(), col(Turn.id).desc())
-    ).all()
+    """The newest ``limit`` distinct questions that got an answer, newest first: the texts of each turn's messages.
+
+    Looked for among twenty times as many turns: many customers ask the same.
+    """
+    answered = select(Turn.id).where(Turn.status == "answered")
+    newest = answered.order_by(col(Turn.created_at).desc(), col(Turn.id).desc())
+    turns = session.exec(newest.limit(20 * limit)).all()
     found: dict[tuple[str, ...], None] = {}
     for start in range(0, len(turns), 500):
         chunk = turns[start : start + 500]

@@ -1,8 +1,8 @@
 """Files of labelled questions: a question a row, JSONL.
 
-``text`` (blank: a message without words), ``gold`` (ids of the items that answer it; empty: the base has no answer), ``split``, ``kind`` (``in``, or a
-kind of question outside the base, such as ``near_oos``; ``multi``, ``smalltalk`` and ``human_request`` have a meaning
-of their own). Any other field with text, a number or true/false is a label.
+``text`` (blank: a message without words), ``gold`` (ids of the items that answer it; empty: the base has no answer),
+``split``, ``kind`` (``in``, or a kind of question outside the base, such as ``near_oos``; ``multi``, ``smalltalk`` and
+``human_request`` have a meaning of their own). Any other field with text, a number or true/false is a label.
 """
 
 from __future__ import annotations

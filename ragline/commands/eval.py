@@ -20,10 +20,10 @@ from pipeline.evaluation.report import Outcome, burst_report, judge, report
 from pipeline.run import Asked
 from ragline.commands import eval_answers
 from ragline.commands.output import AsJson, console, plain_errors, print_json, print_table, progress_bar
-from ragline.commands.temporary import copy_present, index_base, temporary_base
+from ragline.commands.temporary import copy_present, index_base, read_items, temporary_base
 from ragline.errors import ConfigurationError
 from storage import knowledge
-from storage.knowledge_files import ItemRow, read_whole_file
+from storage.knowledge_files import ItemRow
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 app.command("save")(eval_answers.save)
@@ -50,7 +50,8 @@ def evaluate(
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Write the evaluation to this file, for --gate.")] = None,
     rows: Annotated[Path | None, typer.Option(help="Write what came of each question to this file (JSONL).")] = None,
-    seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
+    resamples: Annotated[int, typer.Option(min=10, help="Resamples the intervals are made of.")] = RESAMPLES,
     as_json: AsJson = False,
 ) -> None:
     """Measure how well a base answers labelled questions, in a temporary copy; no language model is asked."""
@@ -61,7 +62,7 @@ def evaluate(
             raise ConfigurationError("say which questions: ragline eval --kb KB.jsonl --queries QUERIES.jsonl")
         baseline = gates.read_baseline(gate) if gate else None
         questions, found_bursts = read_questions(queries, split), read_bursts(bursts) if bursts else []
-        items = [item for path in kb or () for item in read_whole_file(path)]
+        items, problems = read_items(kb or ())
         with temporary_base(store) as base:
             began = time.perf_counter()
             _fill(base, items)
@@ -73,7 +74,7 @@ def evaluate(
             indexed = time.perf_counter()
             asked, outcomes = _ask(base, questions)
             answered = time.perf_counter()
-            result: dict[str, Any] = report(questions, outcomes, seed=seed, resamples=RESAMPLES)
+            result: dict[str, Any] = report(questions, outcomes, seed=seed, resamples=resamples)
             if found_bursts:
                 result["bursts"] = _ask_bursts(base, found_bursts)
             result |= {
@@ -81,6 +82,7 @@ def evaluate(
                 "queries_digest": _digest(questions),
                 "items": len(known),
                 "texts": texts,
+                "bad_rows": problems,
                 "store": store,
                 "embedder": base.embedder.name,
                 "seed": seed,

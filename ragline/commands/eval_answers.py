@@ -25,10 +25,9 @@ from pipeline.llm import make_language_model
 from pipeline.prompts import proposed_prompts
 from ragline.commands.output import AsJson, console, plain_errors, print_json, progress_bar
 from ragline.commands.services import services
-from ragline.commands.temporary import copy_present, index_base, temporary_base
+from ragline.commands.temporary import copy_present, index_base, read_items, temporary_base
 from ragline.errors import ConfigurationError
 from storage import knowledge, views
-from storage.knowledge_files import read_whole_file
 from storage.session import get_database
 
 
@@ -72,7 +71,7 @@ def diff(
     """Show which kept answers change: with the base as it is now, or with what is proposed, tried on a copy."""
     with plain_errors():
         before = read_answers(path)
-        items = [item for file in kb or () for item in read_whole_file(file)]
+        items, _ = read_items(kb or ())
         with proposed_prompts(prompts) if prompts else nullcontext(), temporary_base("memory") as base:
             copy_present(base)
             if items:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.evaluation.asking import Base
-from ragline.commands.output import progress_bar
+from ragline.commands.output import errors, progress_bar
 from ragline.commands.services import chroma_answers, services, started
 from ragline.settings import get_settings
 from ragline.stack.parts import chroma_part
@@ -17,6 +17,7 @@ from ragline.stack.ports import free_port
 from storage.embedder import make_embedder
 from storage.index import live_index, pending
 from storage.knowledge_copy import copy_knowledge
+from storage.knowledge_files import ItemRow, read_file
 from storage.migrate import upgrade
 from storage.session import Database, get_database, make_engine
 from storage.vectors import make_store
@@ -45,6 +46,23 @@ def temporary_base(store: str) -> Iterator[Base]:
         base = Base(under, database, vectors, make_embedder(under.knowledge.embedder))
         stack.callback(_drop, base)
         yield base
+
+
+def read_items(paths: Sequence[Path]) -> tuple[list[ItemRow], list[dict[str, Any]]]:
+    """What an import of these files would take, and the bad rows it would leave out; each of those is told too.
+
+    Raises ``ConfigurationError`` for a file that cannot be read.
+    """
+    contents = [(path, read_file(path)) for path in paths]
+    problems = [
+        {"file": str(path), "row": problem.row, "reason": problem.reason}
+        for path, found in contents
+        for problem in found.problems
+    ]
+    for problem in problems:
+        said = f"{problem['file']}, row {problem['row']}: {problem['reason']}; left out"
+        errors.print(said, markup=False, highlight=False)
+    return [item for _, found in contents for item in found.items], problems
 
 
 def copy_present(base: Base) -> int:

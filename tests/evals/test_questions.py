@@ -55,7 +55,7 @@ def test_a_blank_message_is_a_question_like_any_other(tmp_path: Path) -> None:
 
 
 def test_many_bad_rows_are_counted(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="row 5: .*; and 2 more$"):
+    with pytest.raises(ConfigurationError, match=r"row 5: .*; and 2 more$"):
         read_questions(written(tmp_path, *["{}"] * 7))
 
 
