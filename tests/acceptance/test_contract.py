@@ -1,11 +1,11 @@
 """Parts of the delivery contract that need real processes: bursts with several workers, and a message that kills."""
 
+import heapq
 import os
 import random
 import secrets
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from redis import Redis
 from sqlmodel import col, select
 
 from ragline.stack.folder import MARK
@@ -48,6 +49,11 @@ def more_workers(stack: Stack, count: int) -> Iterator[None]:
         for number in range(count)
     ]  # fmt: skip
     try:
+        with Redis.from_url(about["redis_url"]) as redis:
+            until = time.monotonic() + 60
+            while redis.exists(*(f"ragline:ready:more{number}@ragline" for number in range(count))) < count:
+                assert time.monotonic() < until, "the workers do not consume"
+                time.sleep(0.1)
         yield
     finally:
         for process in processes:
@@ -57,9 +63,39 @@ def more_workers(stack: Stack, count: int) -> Iterator[None]:
         log.close()
 
 
+def converse(telegram: FakeTelegram, dice: random.Random) -> dict[int, list[list[str]]]:
+    """Each chat writes 2 to 5 messages with short gaps, and again three seconds after the first reply.
+
+    Returns what each said, by burst. One thread writes for all: hundreds would wait for each other's news of the fake
+    server, and write late.
+    """
+    said: dict[int, list[list[str]]] = {}
+    due: list[tuple[float, int, str]] = []
+
+    def plan(chat: int, at: float) -> None:
+        number = len(said.setdefault(chat, [])) + 1
+        said[chat].append([f"part {number}.{position}" for position in range(dice.randint(2, 5))])
+        for text in said[chat][-1]:
+            heapq.heappush(due, (at, chat, text))
+            at += dice.uniform(0, 0.5)
+
+    for position in range(CHATS):
+        plan(1000 + position, time.monotonic() + position * 0.02)
+    seen, until = 0, time.monotonic() + 240
+    while due or seen < 2 * CHATS:
+        assert time.monotonic() < until, f"{seen} of {2 * CHATS} replies"
+        for sent in telegram.sent[seen:]:
+            seen += 1
+            if len(said[sent.chat_id]) == 1:
+                plan(sent.chat_id, time.monotonic() + 3)
+        while due and due[0][0] <= time.monotonic():
+            _, chat, text = heapq.heappop(due)
+            telegram.user_says(chat, text)
+        time.sleep(0.005)
+    return said
+
+
 def test_a_burst_is_one_turn_and_what_comes_later_is_the_next(tmp_path: Path) -> None:
-    """Each chat writes 2 to 5 messages with short gaps, and again three seconds after the first reply."""
-    dice = random.Random(4)
     with (
         FakeTelegram(webhook_timeout=30) as telegram,
         running(
@@ -76,30 +112,7 @@ def test_a_burst_is_one_turn_and_what_comes_later_is_the_next(tmp_path: Path) ->
     ):
         stack.ragline("kb", "import", str(write_base(tmp_path / "topics.jsonl")))
         telegram.set_webhook(f"{stack.url}/telegram/default/webhook", SECRET)
-        said: dict[int, list[list[str]]] = defaultdict(list)
-
-        def burst(chat: int, number: int, gaps: list[float]) -> None:
-            texts = [f"part {number}.{position}" for position in range(len(gaps))]
-            said[chat].append(texts)
-            for text, gap in zip(texts, gaps, strict=True):
-                telegram.user_says(chat, text)
-                time.sleep(gap)
-
-        def chat_life(chat: int, plan: list[list[float]]) -> None:
-            burst(chat, 1, plan[0])
-            telegram.wait_sent(1, timeout=120, chat_id=chat)
-            time.sleep(3)
-            burst(chat, 2, plan[1])
-            telegram.wait_sent(2, timeout=120, chat_id=chat)
-
-        threads = []
-        for chat in range(1000, 1000 + CHATS):
-            plan = [[dice.uniform(0, 0.5) for _ in range(dice.randint(2, 5))] for _ in range(2)]
-            threads.append(threading.Thread(target=chat_life, args=(chat, plan)))
-            threads[-1].start()
-            time.sleep(0.02)
-        for thread in threads:
-            thread.join(300)
+        said = converse(telegram, random.Random(4))
         telegram.wait_idle(30)
         stack.wait_quiet()
 
