@@ -18,7 +18,7 @@ import numpy as np
 from ragline.errors import ConfigurationError
 from ragline.settings import Settings
 from storage.embedder.base import Vectors
-from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable
+from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, require
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -86,6 +86,14 @@ class ChromaStore:
             with self._errors(collection):
                 self._collection(collection).delete(ids=list(ids[start : start + BATCH]))
 
+    def settle(self, collection: str, expected: int) -> None:
+        require(self.count(collection), expected)
+        with self._errors(collection):
+            found = self._collection(collection)
+            dimensions = int((found.metadata or {}).get("dimensions") or 0)
+        if dimensions:  # the first query after a write builds the index
+            self.query(collection, np.ones((1, dimensions), dtype=np.float32), 1)
+
     def query(self, collection: str, vectors: Vectors, k: int) -> list[list[Hit]]:
         with self._errors(collection):
             found: Any = self._collection(collection).query(
@@ -103,6 +111,13 @@ class ChromaStore:
     def ping(self) -> None:
         with self._errors(None):
             self._connect().heartbeat()
+
+    def close(self) -> None:
+        with self._lock:
+            client, self._client = self._client, None
+            self._collections.clear()
+        if client is not None:
+            client.close()
 
     def _connect(self) -> ClientAPI:
         with self._lock:
