@@ -77,6 +77,12 @@ class KnowledgeSettings(Group):
         "minilm",
         description="Embedding model: minilm (in the package), a sentence-transformers name or path, or litellm:MODEL.",
     )
+    query_prefix: str | None = Field(
+        None, description="Put before a question that is embedded; default: what the model itself names."
+    )
+    passage_prefix: str | None = Field(
+        None, description="Put before a text of the base that is embedded; default: what the model itself names."
+    )
     top_k: int = Field(5, ge=1, le=50, description="Passages handed to the answer step.")
     max_wrong_direct: float = Field(0.02, gt=0, lt=1, description="Share of direct answers that may be wrong.")
 

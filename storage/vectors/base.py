@@ -31,7 +31,7 @@ class Hit(NamedTuple):
 
 
 class VectorStore(Protocol):
-    """Vectors by id, in named collections. Thread-safe. Errors are :class:`StoreUnavailable`."""
+    """Vectors by id (ASCII), in named collections. Thread-safe. Errors are :class:`StoreUnavailable`."""
 
     def create(self, collection: str, dimensions: int) -> None:
         """Make an empty collection compared by cosine; does nothing when it exists."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Rows a request; the server takes 5,461.
 BATCH = 1000
+#: Seconds of a request; the client itself waits for ever. The first query after many writes builds a graph.
+DEADLINE = 120
 
 
 class ChromaStore:
@@ -113,11 +115,9 @@ class ChromaStore:
             self._connect().heartbeat()
 
     def close(self) -> None:
-        with self._lock:
-            client, self._client = self._client, None
+        with self._lock:  # the library keeps the connections, for the next client of this address
+            self._client = None
             self._collections.clear()
-        if client is not None:
-            client.close()
 
     def _connect(self) -> ClientAPI:
         with self._lock:
@@ -131,6 +131,7 @@ class ChromaStore:
                     ssl=self._url.scheme == "https",
                     settings=ChromaSettings(anonymized_telemetry=False),
                 )
+                _session(self._client).timeout = DEADLINE
             return self._client
 
     def _collection(self, name: str) -> Collection:
@@ -150,3 +151,8 @@ class ChromaStore:
             if isinstance(error, ConfigurationError):
                 raise
             raise StoreUnavailable(f"Chroma at {self._url.netloc} does not answer ({kind})") from error
+
+
+def _session(client: ClientAPI) -> Any:
+    """The client's HTTP session, to which it gives no deadline."""
+    return client._server._session  # type: ignore[attr-defined]

@@ -159,7 +159,7 @@ class PgvectorStore:
 
         table = sql.Identifier(SCHEMA, collection)
         done = connection.execute(
-            sql.SQL(statement).format(  # type: ignore[arg-type]
+            sql.SQL(statement).format(
                 schema=sql.Identifier(SCHEMA),
                 table=table,
                 table_literal=sql.Literal(table.as_string(connection)),
@@ -175,8 +175,9 @@ class PgvectorStore:
                 from psycopg_pool import ConnectionPool
 
                 self._made = ConnectionPool(
-                    self._url, min_size=1, max_size=8, timeout=PATIENCE, configure=_configure, check=ConnectionPool.check_connection,
-                    kwargs={"connect_timeout": 5, "application_name": "ragline-vectors"}, open=True, name="vectors",
+                    self._url, min_size=1, max_size=8, timeout=PATIENCE, name="vectors", open=True,
+                    configure=_configure, check=ConnectionPool.check_connection,
+                    kwargs={"connect_timeout": 5, "application_name": "ragline-vectors"},
                 )  # fmt: skip
             return self._made
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Bytes of vectors in a request: a float takes up to 12 in JSON, and 2 MB is the limit.
 REQUEST = 500_000
-#: Ids in a deletion.
+#: Vectors or ids in a request at most.
 BATCH = 1000
 #: Requests under way at once.
 PARALLEL = 4
@@ -74,7 +74,7 @@ class PineconeStore:
             self._index.delete_namespace(name=collection)
 
     def upsert(self, collection: str, ids: Sequence[str], vectors: Vectors) -> None:
-        rows = max(1, REQUEST // (12 * max(1, vectors.shape[1])))
+        rows = max(1, min(BATCH, REQUEST // (12 * vectors.shape[1])))
 
         def send(start: int) -> None:
             part = zip(ids[start : start + rows], vectors[start : start + rows].tolist(), strict=True)

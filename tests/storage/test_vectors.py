@@ -117,7 +117,7 @@ def test_upsert_replaces_and_delete_removes(store: VectorStore, collection: str)
 
 def test_changes_after_it_settled_hold(store: VectorStore, collection: str) -> None:
     vectors = unit(2200, seed=2)
-    ids = [f"идентификатор-{i}" for i in range(2200)]
+    ids = [f"id:{i}.x" for i in range(2200)]
     store.upsert(collection, ids, vectors)
     store.settle(collection, 2200)
     moved = unit(1, seed=3)
