@@ -128,6 +128,7 @@ def embed(model: str, texts: Sequence[str], *, timeout: float, use: str | None =
     Raises ``ProviderUnavailable`` (worth a retry) or ``ProviderRefused``.
     """
     key_name, key, base = _credentials(model)
+    # LiteLLM takes no retries for two of them here; the deadline bounds them too.
     told = {"input_type": use} if use else {}
     try:
         response = _within(

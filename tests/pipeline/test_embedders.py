@@ -47,7 +47,7 @@ def test_texts_become_vectors_in_order_and_batches(provider: FakeOpenAI) -> None
 
 def test_errors_say_whether_to_try_again(provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     embedder = make_embedder(settings())
-    provider.faults.add(faults.status(503), "embeddings")
+    provider.faults.add(faults.status(503), "embeddings", times=3)  # the client tries twice more by itself
     with pytest.raises(ProviderUnavailable):
         embedder.encode_queries(["x"])
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
