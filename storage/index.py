@@ -28,6 +28,8 @@ from storage.vectors.base import CollectionMissing, StoreUnavailable, VectorStor
 BATCH = 1024
 #: Texts read at a time, and handed out by length: a batch of equal lengths has no padding to compute.
 WINDOW = 16 * BATCH
+#: Seconds in which every worker has seen a swap: they look once a second.
+GRACE = 3.0
 #: Attempts to embed or store a batch.
 PATIENCE = 5
 log = get_logger(__name__)
@@ -83,6 +85,11 @@ def count_texts(session: Session) -> int:
     return session.exec(select(func.count()).select_from(KnowledgePhrase)).one()
 
 
+def sample_texts(session: Session, most: int = 2000) -> list[str]:
+    """Texts of the base, as good as by chance and the same each time."""
+    return list(session.exec(select(KnowledgePhrase.text).order_by(col(KnowledgePhrase.digest)).limit(most)))
+
+
 def sync(
     database: Database,
     store: VectorStore,
@@ -122,11 +129,13 @@ def reindex(
     progress: Progress = _silently,
     *,
     stores: Callable[[str], VectorStore] | None = None,
+    grace: float = 0.0,
 ) -> LiveIndex:
     """Build a complete new index beside the live one, then swap. Queries are answered by the old one until then.
 
     An interrupted build leaves the live index as it was; the next one with the same store and model goes on where it
-    stopped, any other removes what it left. ``stores`` opens the stores of earlier indexes, to remove those.
+    stopped, any other removes what it left. ``stores`` opens the stores of earlier indexes, to remove those; the last
+    one is kept for ``grace`` seconds after the swap, so that those who ask it see the swap first.
     """
 
     def open_store(name: str) -> VectorStore | None:
@@ -145,8 +154,10 @@ def reindex(
     _build(database, store, building, embedder, progress)
     store.settle(building.collection, _count(database, VectorBuilt.index_id, building.id))
     _swap(database, building)
+    swapped = time.monotonic()
     _fill(database, store, building, embedder, progress)
     _drop_removed(database, store, building)
+    time.sleep(max(0.0, swapped + grace - time.monotonic()))
     _drop_indexes(database, open_store, "retired")
     return building
 

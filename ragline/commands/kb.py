@@ -182,8 +182,9 @@ def reindex(
         began = time.perf_counter()
         with _progress("Indexing", total) as advance:
             live = index.reindex(
-                database, target, store_name, model, advance, stores=lambda name: make_store(name, settings)
-            )
+                database, target, store_name, model, advance,
+                stores=lambda name: make_store(name, settings), grace=index.GRACE,
+            )  # fmt: skip
         seconds = time.perf_counter() - began
     result = {
         "index": live.id,

@@ -139,13 +139,23 @@ class ChromaStore:
             self._collections[name] = self._connect().get_collection(name, embedding_function=None)
         return self._collections[name]
 
+    def _is_gone(self, collection: str | None, error: Exception) -> bool:
+        """Whether a query failed because the collection is being removed, which Chroma calls an internal error."""
+        if collection is None or type(error).__name__ not in ("ChromaError", "InternalError"):
+            return False
+        try:
+            self._connect().get_collection(collection, embedding_function=None)
+        except Exception as found:
+            return type(found).__name__ == "NotFoundError"
+        return False
+
     @contextmanager
     def _errors(self, collection: str | None) -> Iterator[None]:
         try:
             yield
         except Exception as error:
             kind = type(error).__name__
-            if kind == "NotFoundError" or "does not exist" in str(error):
+            if kind == "NotFoundError" or "does not exist" in str(error) or self._is_gone(collection, error):
                 self._collections.pop(collection or "", None)
                 raise CollectionMissing(f"Chroma has no collection {collection}; run `ragline kb reindex`") from error
             if isinstance(error, ConfigurationError):

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
 
 from ragline.errors import ConfigurationError
 from storage.embedder import make_embedder
 from storage.embedder.cores import _quota as quota
 from storage.embedder.cores import available_cores
+from storage.embedder.language import MOSTLY, READABLE, cyrillic_share, pieces_per_word
 from storage.embedder.minilm import model_folder
 from storage.embedder.transformers import Prefixes
 from storage.embedder.transformers import _prefixes as prefixes_of
@@ -105,3 +107,18 @@ def test_cores_are_those_of_the_container(tmp_path: Path) -> None:
         (tmp_path / "cpu.max").write_text(content)
         assert quota(tmp_path / "cpu.max") == expected
     assert available_cores() >= 1
+
+
+def test_a_model_that_spells_russian_is_told_from_one_that_reads_it(tmp_path: Path) -> None:
+    russian = ["Сколько времени занимает доставка?", "Как вернуть товар?", "Какие способы оплаты вы принимаете?"]
+    assert cyrillic_share(russian) == 1.0
+    assert cyrillic_share([*russian, *["How long does delivery take, and is it free of charge?"] * 5]) < MOSTLY
+    spelt = pieces_per_word("minilm", russian)
+    assert spelt is not None
+    assert spelt > READABLE
+    words = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(["[UNK]", "как", "товар"])}, unk_token="[UNK]")
+    )
+    words.save(str(tmp_path / "tokenizer.json"))
+    assert pieces_per_word(str(tmp_path), russian) == 1.0
+    assert pieces_per_word("litellm:openai/text-embedding-3-small", russian) is None
