@@ -156,7 +156,7 @@ def _language(settings: Settings, texts: list[str]) -> Iterator[Finding]:
     if pieces > READABLE:
         yield Finding(
             "embedding model", "warn",
-            f"{share:.0%} of the base is in Cyrillic, which {name} spells and does not read ({pieces:.1f} pieces a word)",
+            f"{share:.0%} of the base is Cyrillic, which {name} spells and does not read ({pieces:.1f} pieces a word)",
             f"set knowledge.embedder: {MULTILINGUAL}, then `ragline kb reindex --embedder {MULTILINGUAL}`",
         )  # fmt: skip
 
