@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench chaos lock demo-telegram clean
+.PHONY: help install run test lint bench chaos stores lock demo-telegram clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ chaos: $(STAMP) ## Kill and break everything under load, on both databases, and 
 	$(BIN)/python -m tests.chaos --database sqlite
 	$(BIN)/python -m tests.chaos --database postgresql
 	$(BIN)/pytest -m chaos tests/chaos
+
+stores: $(STAMP) ## The contract of the vector stores at 100,000 rows, and how they grow (many minutes)
+	$(BIN)/pytest -m large tests/storage
+	$(BIN)/python -m bench.stores encoder
+	$(BIN)/python -m bench.stores reindex
+	$(BIN)/python -m bench.stores growth
 
 lock: ## Renew requirements.lock from pyproject.toml
 	rm -rf .venv-lock

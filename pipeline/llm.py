@@ -97,10 +97,7 @@ class LiteLlm:
 
     def _ask(self, model: str, messages: Sequence[dict[str, str]], max_tokens: int) -> Completion:
         litellm = _litellm()
-        key_name, base_name = _CREDENTIALS.get(model.partition("/")[0], (None, None))
-        base = os.environ.get(base_name) if base_name else None
-        # A local server needs no key, but the client library refuses to start without one.
-        key = (os.environ.get(key_name) if key_name else None) or ("none" if base else None)
+        key_name, key, base = _credentials(model)
         try:
             response = _within(
                 self._timeout, litellm.completion,
@@ -125,7 +122,38 @@ class LiteLlm:
         )
 
 
-def convert_error(error: Exception, model: str, key_name: str | None) -> TransientError | PermanentError:
+def embed(model: str, texts: Sequence[str], *, timeout: float, use: str | None = None) -> list[list[float]]:
+    """A vector for each text. ``use`` tells models that ask for it: ``search_query`` or ``search_document``.
+
+    Raises ``ProviderUnavailable`` (worth a retry) or ``ProviderRefused``.
+    """
+    key_name, key, base = _credentials(model)
+    # LiteLLM takes no retries for two of them here; the deadline bounds them too.
+    told = {"input_type": use} if use else {}
+    try:
+        response = _within(
+            timeout, _litellm().embedding, model=model, input=list(texts), timeout=timeout, max_retries=0,
+            api_key=key, api_base=base, encoding_format="float", **told,
+        )  # fmt: skip
+    except Exception as error:
+        raise convert_error(error, model, key_name, setting="knowledge.embedder") from error
+    rows = sorted(response.data, key=lambda row: row["index"])
+    if len(rows) != len(texts):
+        raise ProviderUnavailable(f"{model} returned {len(rows)} vectors for {len(texts)} texts")
+    return [list(map(float, row["embedding"])) for row in rows]
+
+
+def _credentials(model: str) -> tuple[str | None, str | None, str | None]:
+    """The environment name of the key, the key and the base address."""
+    key_name, base_name = _CREDENTIALS.get(model.partition("/")[0], (None, None))
+    base = os.environ.get(base_name) if base_name else None
+    # A local server needs no key, but the client library refuses to start without one.
+    return key_name, (os.environ.get(key_name) if key_name else None) or ("none" if base else None), base
+
+
+def convert_error(
+    error: Exception, model: str, key_name: str | None, *, setting: str = "llm.routes.text"
+) -> TransientError | PermanentError:
     """LiteLLM's (that is, OpenAI's) error classes as ours; the text tells what to do and quotes nothing."""
     status = getattr(error, "status_code", None)
     kind = type(error).__name__
@@ -135,7 +163,7 @@ def convert_error(error: Exception, model: str, key_name: str | None) -> Transie
         where = key_name or "the provider's key"
         return ProviderRefused(f"{model} refused the key ({status}); check {where}")
     if status == 404:
-        return ProviderRefused(f"{model} is not known to the provider (404); check llm.routes.text")
+        return ProviderRefused(f"{model} is not known to the provider (404); check {setting}")
     if isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429):
         return ProviderRefused(f"{model} refused the request ({status}, {kind})")
     headers = getattr(error, "litellm_response_headers", None) or {}

@@ -13,11 +13,11 @@ from typing import Protocol
 import numpy as np
 from sqlmodel import col, select
 
+from pipeline.embedders import make_embedder
 from ragline.batching import Batched
 from ragline.logs import get_logger
 from ragline.settings import Settings
 from storage import knowledge
-from storage.embedder import make_embedder
 from storage.embedder.base import Embedder
 from storage.index import LiveIndex, check_embedder, is_complete, live_index
 from storage.lexical import LexicalIndex, normalise
@@ -216,5 +216,5 @@ def make_searcher(settings: Settings, database: Database, *, threads: int = 1) -
         return stores[name]
 
     name = settings.knowledge.embedder
-    embedder = make_embedder(name, threads=threads)
+    embedder = make_embedder(settings, name, threads=threads)
     return KnowledgeSearcher(database, store, embedder, name, first_store=settings.knowledge.store)

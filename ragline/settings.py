@@ -72,8 +72,17 @@ class LlmSettings(Group):
 
 class KnowledgeSettings(Group):
     demo: Switch = Field(True, description="Load the demo base into an empty knowledge base on the first start.")
-    store: str = Field("chroma", description="Vector store.")
-    embedder: str = Field("minilm", description="Embedding model: minilm (in the package) or a name or path.")
+    store: str = Field("chroma", description="Vector store of a new index: chroma, faiss, pgvector or pinecone.")
+    embedder: str = Field(
+        "minilm",
+        description="Embedding model: minilm (in the package), a sentence-transformers name or path, or litellm:MODEL.",
+    )
+    query_prefix: str | None = Field(
+        None, description="Put before a question that is embedded; default: what the model itself names."
+    )
+    passage_prefix: str | None = Field(
+        None, description="Put before a text of the base that is embedded; default: what the model itself names."
+    )
     top_k: int = Field(5, ge=1, le=50, description="Passages handed to the answer step.")
     max_wrong_direct: float = Field(0.02, gt=0, lt=1, description="Share of direct answers that may be wrong.")
 
@@ -109,6 +118,11 @@ class Settings(Group):
     database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in the data folder.")
     redis_url: str | None = Field(None, description="Redis; default: a private one.")
     chroma_url: str | None = Field(None, description="Chroma server; default: a private one.")
+    pgvector_url: str | None = Field(
+        None, description="PostgreSQL with pgvector; default: the database, where that is PostgreSQL."
+    )
+    pinecone_api_key: SecretStr | None = Field(None, description="Key of Pinecone.")
+    pinecone_host: str | None = Field(None, description="Host of the Pinecone index, as its page shows it.")
     flower_port: int = Field(5555, ge=0, le=65535, description="Port of Flower; 0 picks a free one.")
     flower_password: SecretStr | None = Field(None, description="Flower's password; generated when missing.")
     admin_password: SecretStr | None = Field(None, description="Console password; generated when missing.")
@@ -153,6 +167,9 @@ FIXED_ENVIRONMENT: dict[str, str] = {
     "DATABASE_URL": "database_url",
     "REDIS_URL": "redis_url",
     "CHROMA_URL": "chroma_url",
+    "PGVECTOR_URL": "pgvector_url",
+    "PINECONE_API_KEY": "pinecone_api_key",
+    "PINECONE_HOST": "pinecone_host",
     "FLOWER_PORT": "flower_port",
     "RAGLINE_DATA": "data",
     "RAGLINE_HOST": "host",

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
-from sqlalchemy import ColumnElement, delete, func, or_, true
+from sqlalchemy import ColumnElement, delete, func, insert, or_
 from sqlalchemy import update as sql_update
-from sqlmodel import Session, col, select
+from sqlmodel import Session, SQLModel, col, select
 
-from ragline.errors import ConfigurationError
+from ragline.errors import ConfigurationError, TransientError
 from ragline.ids import new_id
 from ragline.logs import get_logger
 from ragline.settings import Settings
 from storage.embedder import make_embedder
 from storage.embedder.base import Embedder, Vectors
-from storage.models import KnowledgePhrase, VectorIndex, VectorRemoval
+from storage.models import KnowledgePhrase, VectorBuilt, VectorIndex, VectorRemoval
+from storage.rows import insert_ignoring
 from storage.session import Database
 from storage.vectors import make_store
-from storage.vectors.base import VectorStore
+from storage.vectors.base import CollectionMissing, StoreUnavailable, VectorStore
 
 #: Texts embedded and stored at a time.
 BATCH = 1024
 #: Texts read at a time, and handed out by length: a batch of equal lengths has no padding to compute.
 WINDOW = 16 * BATCH
+#: Seconds in which every worker has seen a swap: they look once a second.
+GRACE = 3.0
+#: Attempts to embed or store a batch.
+PATIENCE = 5
 log = get_logger(__name__)
 #: Told how many more texts are done.
 Progress = Callable[[int], None]
+Result = TypeVar("Result")
 
 
 def _silently(done: int) -> None:
@@ -77,6 +85,11 @@ def count_texts(session: Session) -> int:
     return session.exec(select(func.count()).select_from(KnowledgePhrase)).one()
 
 
+def sample_texts(session: Session, most: int = 2000) -> list[str]:
+    """Texts of the base, as good as by chance and the same each time."""
+    return list(session.exec(select(KnowledgePhrase.text).order_by(col(KnowledgePhrase.digest)).limit(most)))
+
+
 def sync(
     database: Database,
     store: VectorStore,
@@ -87,52 +100,114 @@ def sync(
 ) -> int:
     """Bring the live index up to date with SQL, making it first if there is none; returns how many texts were added.
 
-    Safe to run twice at once: a text may then be embedded twice, and is stored once. Leaves the store warm.
+    Safe to run twice at once: a text may then be embedded twice, and is stored once. Leaves the store warm. Raises
+    :class:`ConfigurationError` when the live index is in another store or of another model.
     """
     with database.write() as session:
         live = live_index(session)
         if live is None:
             live = _new_index(session, store_name, embedder, "live")
+    if live.store != store_name:
+        raise ConfigurationError(
+            f"the index is in {live.store}, not in {store_name}: set knowledge.store: {live.store}, or run "
+            f"`ragline kb reindex --store {store_name}`"
+        )
     check_embedder(live, embedder, setting)
     store.create(live.collection, embedder.dimensions)
     done = _fill(database, store, live, embedder, progress)
     _drop_removed(database, store, live)
     if done:
-        _warm(store, live, embedder)
+        store.settle(live.collection, _count(database, KnowledgePhrase.index_id, live.id))
     return done
 
 
 def reindex(
-    database: Database, store: VectorStore, store_name: str, embedder: Embedder, progress: Progress = _silently
+    database: Database,
+    store: VectorStore,
+    store_name: str,
+    embedder: Embedder,
+    progress: Progress = _silently,
+    *,
+    stores: Callable[[str], VectorStore] | None = None,
+    grace: float = 0.0,
 ) -> LiveIndex:
     """Build a complete new index beside the live one, then swap. Queries are answered by the old one until then.
 
-    An interrupted build leaves the live index as it was; what it left is removed by the next one.
+    An interrupted build leaves the live index as it was; the next one with the same store and model goes on where it
+    stopped, any other removes what it left. ``stores`` opens the stores of earlier indexes, to remove those; the last
+    one is kept for ``grace`` seconds after the swap, so that those who ask it see the swap first.
     """
-    _drop_indexes(database, store, store_name, "building")
-    with database.write() as session:
-        building = _new_index(session, store_name, embedder, "building")
-    store.create(building.collection, embedder.dimensions)
-    stored: list[str] = []
-    for batch in _batches(database, true()):
-        store.upsert(building.collection, [i for i, _ in batch], embedder.encode_passages([text for _, text in batch]))
-        stored += [i for i, _ in batch]
-        progress(len(batch))
-    _warm(store, building, embedder)
-    with database.write() as session:
-        session.exec(sql_update(VectorIndex).where(col(VectorIndex.status) == "live").values(status="retired"))
-        session.exec(sql_update(VectorIndex).where(col(VectorIndex.id) == building.id).values(status="live"))
-        for start in range(0, len(stored), 500):
-            ids = stored[start : start + 500]
-            session.exec(
-                sql_update(KnowledgePhrase).where(col(KnowledgePhrase.id).in_(ids)).values(index_id=building.id)
-            )
-        session.exec(delete(VectorRemoval))  # of the old index, which goes as a whole
-        kept = set(session.exec(select(KnowledgePhrase.id)))
+
+    def open_store(name: str) -> VectorStore | None:
+        return store if name == store_name else stores(name) if stores else None
+
+    _drop_indexes(database, open_store, "retired")
+    building = _unfinished(database, store, store_name, embedder)
+    _drop_indexes(database, open_store, "building", but=building.id if building else None)
+    if building is None:
+        with database.write() as session:
+            building = _new_index(session, store_name, embedder, "building")
+        store.create(building.collection, embedder.dimensions)
+    elif done := _count(database, VectorBuilt.index_id, building.id):
+        log.info("reindex_resumed", index=building.id, texts=done)
+        progress(done)
+    _build(database, store, building, embedder, progress)
+    store.settle(building.collection, _count(database, VectorBuilt.index_id, building.id))
+    _swap(database, building)
+    swapped = time.monotonic()
     _fill(database, store, building, embedder, progress)
-    store.delete(building.collection, [i for i in stored if i not in kept])
-    _drop_indexes(database, store, store_name, "retired")
+    _drop_removed(database, store, building)
+    time.sleep(max(0.0, swapped + grace - time.monotonic()))
+    _drop_indexes(database, open_store, "retired")
     return building
+
+
+def _unfinished(database: Database, store: VectorStore, store_name: str, embedder: Embedder) -> LiveIndex | None:
+    """The interrupted build of this store and model, where the store still holds what it had stored."""
+    query = select(VectorIndex).where(
+        VectorIndex.status == "building", VectorIndex.store == store_name, VectorIndex.embedder == embedder.name,
+        VectorIndex.dimensions == embedder.dimensions,
+    )  # fmt: skip
+    with database.read() as session:
+        found = session.exec(query.order_by(col(VectorIndex.created_at).desc())).first()
+    if found is None:
+        return None
+    try:
+        whole = store.count(found.collection) >= _count(database, VectorBuilt.index_id, found.id)
+    except CollectionMissing:
+        whole = False
+    return LiveIndex(found.id, found.store, found.collection, found.embedder) if whole else None
+
+
+def _build(database: Database, store: VectorStore, index: LiveIndex, embedder: Embedder, progress: Progress) -> None:
+    """Embed what the index does not hold yet, noting in SQL what it holds."""
+    built = select(VectorBuilt.phrase_id).where(VectorBuilt.index_id == index.id)
+
+    def stored(ids: list[str]) -> None:
+        rows = [{"index_id": index.id, "phrase_id": phrase} for phrase in ids]
+        with database.write() as session:
+            insert_ignoring(session.connection(), SQLModel.metadata.tables["vector_built"], rows)
+
+    _embed(database, store, index, col(KnowledgePhrase.id).not_in(built), embedder, progress, stored)
+
+
+def _swap(database: Database, building: LiveIndex) -> None:
+    """Make a complete index the live one, in one transaction."""
+    built = select(VectorBuilt.phrase_id).where(VectorBuilt.index_id == building.id)
+    gone = built.where(col(VectorBuilt.phrase_id).not_in(select(KnowledgePhrase.id)))
+    with database.write() as session:
+        session.exec(
+            sql_update(VectorIndex)
+            .where(col(VectorIndex.status) == "live", col(VectorIndex.id) != building.id)
+            .values(status="retired")
+        )
+        session.exec(sql_update(VectorIndex).where(col(VectorIndex.id) == building.id).values(status="live"))
+        session.exec(sql_update(KnowledgePhrase).where(col(KnowledgePhrase.id).in_(built)).values(index_id=building.id))
+        session.exec(delete(VectorRemoval))  # of the old index, which goes as a whole
+        removals = [{"index_id": building.id, "phrase_id": phrase} for phrase in session.exec(gone)]
+        if removals:  # from SQL while the index was built
+            session.connection().execute(insert(VectorRemoval), removals)
+        session.exec(delete(VectorBuilt).where(col(VectorBuilt.index_id) == building.id))
 
 
 def _new_index(session: Session, store: str, embedder: Embedder, status: str) -> LiveIndex:
@@ -166,30 +241,66 @@ def _batches(database: Database, where: ColumnElement[bool]) -> Iterator[Sequenc
 
 
 def _fill(database: Database, store: VectorStore, index: LiveIndex, embedder: Embedder, progress: Progress) -> int:
-    """Embed what is missing; a batch is stored while the next one is embedded."""
+    """Embed what is missing in the live index."""
+
+    def stored(ids: list[str]) -> None:
+        with database.write() as session:
+            session.exec(sql_update(KnowledgePhrase).where(col(KnowledgePhrase.id).in_(ids)).values(index_id=index.id))
+            kept = set(session.exec(select(KnowledgePhrase.id).where(col(KnowledgePhrase.id).in_(ids))))
+        gone = [i for i in ids if i not in kept]
+        if gone:  # removed from SQL while they were embedded
+            store.delete(index.collection, gone)
+
+    return _embed(database, store, index, _not_in(index.id), embedder, progress, stored)
+
+
+def _embed(
+    database: Database,
+    store: VectorStore,
+    index: LiveIndex,
+    where: ColumnElement[bool],
+    embedder: Embedder,
+    progress: Progress,
+    stored: Callable[[list[str]], None],
+) -> int:
+    """Embed the texts that fit ``where``; a batch is stored while the next one is embedded. Returns how many."""
+
+    def put(ids: list[str], vectors: Vectors) -> None:
+        patiently(lambda: store.upsert(index.collection, ids, vectors))
+        stored(ids)
+        progress(len(ids))
+
     done = 0
     storing: Future[None] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="store") as writer:
-        for batch in _batches(database, _not_in(index.id)):
-            vectors = embedder.encode_passages([text for _, text in batch])
+        for batch in _batches(database, where):
+            texts = [text for _, text in batch]
+            vectors = patiently(lambda texts=texts: embedder.encode_passages(texts))  # type: ignore[misc]
             if storing:
                 storing.result()
-            storing = writer.submit(_store, database, store, index, [i for i, _ in batch], vectors)
+            storing = writer.submit(put, [i for i, _ in batch], vectors)
             done += len(batch)
-            progress(len(batch))
         if storing:
             storing.result()
     return done
 
 
-def _store(database: Database, store: VectorStore, index: LiveIndex, ids: list[str], vectors: Vectors) -> None:
-    store.upsert(index.collection, ids, vectors)
-    with database.write() as session:
-        session.exec(sql_update(KnowledgePhrase).where(col(KnowledgePhrase.id).in_(ids)).values(index_id=index.id))
-        kept = set(session.exec(select(KnowledgePhrase.id).where(col(KnowledgePhrase.id).in_(ids))))
-    gone = [i for i in ids if i not in kept]
-    if gone:  # removed from SQL while they were embedded
-        store.delete(index.collection, gone)
+def patiently(call: Callable[[], Result], *, sleep: Callable[[float], None] = time.sleep) -> Result:
+    """What ``call`` returns, tried again after a while where its error says that this is worth it."""
+    for attempt in range(PATIENCE):
+        try:
+            return call()
+        except TransientError as error:
+            if attempt == PATIENCE - 1 or isinstance(error, CollectionMissing):
+                raise
+            log.warning("indexing_waits", error=str(error))
+            sleep(min(60.0, error.retry_after or 2.0**attempt))
+    raise AssertionError("unreachable")
+
+
+def _count(database: Database, column: object, value: str) -> int:
+    with database.read() as session:
+        return session.exec(select(func.count()).where(cast("ColumnElement[str]", column) == value)).one()
 
 
 def _drop_removed(database: Database, store: VectorStore, index: LiveIndex) -> None:
@@ -203,23 +314,44 @@ def _drop_removed(database: Database, store: VectorStore, index: LiveIndex) -> N
             session.exec(delete(VectorRemoval).where(col(VectorRemoval.phrase_id).in_(ids[start : start + 500])))
 
 
-def _drop_indexes(database: Database, store: VectorStore, store_name: str, status: str) -> None:
+def _drop_indexes(
+    database: Database, open_store: Callable[[str], VectorStore | None], status: str, *, but: str | None = None
+) -> None:
+    """Remove indexes of a status; one whose store does not answer is left for the next time."""
     with database.read() as session:
         old = session.exec(select(VectorIndex).where(VectorIndex.status == status)).all()
     for index in old:
-        if index.store == store_name:
-            store.drop(index.collection)
+        if index.id == but:
+            continue
+        try:
+            if (held_in := open_store(index.store)) is not None:
+                held_in.drop(index.collection)
+        except (ConfigurationError, StoreUnavailable) as error:
+            log.warning("old_index_not_removed", store=index.store, collection=index.collection, error=str(error))
+            continue
         with database.write() as session:
             session.exec(delete(VectorIndex).where(col(VectorIndex.id) == index.id))
+            session.exec(delete(VectorBuilt).where(col(VectorBuilt.index_id) == index.id))
 
 
-def _warm(store: VectorStore, index: LiveIndex, embedder: Embedder) -> None:
-    """Ask once: a store may build its graph at the first query after a write (Chroma does)."""
-    store.query(index.collection, embedder.encode_queries(["warm-up"]), 1)
+def store_in_use(settings: Settings, database: Database) -> tuple[str, VectorStore]:
+    """The store of the live index, by name; before there is one, that of the settings."""
+    with database.read() as session:
+        live = live_index(session)
+    name = live.store if live else settings.knowledge.store
+    return name, make_store(name, settings)
 
 
-def bring_up_to_date(settings: Settings, database: Database) -> int:
-    """:func:`sync` with the store and the model the settings name."""
+def bring_up_to_date(
+    settings: Settings,
+    database: Database,
+    make: Callable[[str], Embedder] = make_embedder,
+    progress: Progress = _silently,
+) -> int:
+    """:func:`sync` with the store in use and the model the settings name; ``make`` makes that model."""
     name = settings.knowledge.embedder
-    store = make_store(settings.knowledge.store, settings)
-    return sync(database, store, settings.knowledge.store, make_embedder(name), name)
+    store_name, store = store_in_use(settings, database)
+    try:
+        return sync(database, store, store_name, make(name), name, progress)
+    finally:
+        store.close()

@@ -358,3 +358,12 @@ class VectorRemoval(SQLModel, table=True):
 
     phrase_id: str = Field(primary_key=True, max_length=36)
     index_id: str = Field(primary_key=True, max_length=36)
+
+
+class VectorBuilt(SQLModel, table=True):
+    """A text whose vector an index that is being built already holds: an interrupted build goes on behind it."""
+
+    __tablename__: ClassVar[Any] = "vector_built"
+
+    index_id: str = Field(primary_key=True, max_length=36)
+    phrase_id: str = Field(primary_key=True, max_length=36)

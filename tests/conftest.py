@@ -31,6 +31,8 @@ _OURS = (
     "DATABASE_URL",
     "REDIS_URL",
     "CHROMA_URL",
+    "PGVECTOR_URL",
+    "PINECONE",
 )
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 
 from celery.exceptions import Ignore
 
+from pipeline.embedders import make_embedder
 from ragline.errors import RaglineError
 from storage import outbox, turns
 from storage.index import bring_up_to_date
@@ -133,4 +135,4 @@ def sweep(self: StepTask) -> None:
 @app.task(base=BaseTask, bind=True, name="ragline.sync_index")
 def sync_index(self: BaseTask) -> None:
     """The vector index after a change of the knowledge base."""
-    bring_up_to_date(self.runtime.settings, self.runtime.database)
+    bring_up_to_date(self.runtime.settings, self.runtime.database, partial(make_embedder, self.runtime.settings))

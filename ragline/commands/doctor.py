@@ -24,7 +24,9 @@ from ragline.stack.folder import StackFile
 from ragline.stack.parts import QUEUES
 from ragline.stack.ports import web_address
 from storage import index, knowledge, migrate
+from storage.embedder.language import MOSTLY, MULTILINGUAL, READABLE, cyrillic_share, pieces_per_word
 from storage.session import Database, make_engine
+from storage.vectors import make_store
 
 app = typer.Typer(add_completion=False)
 _MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
@@ -76,6 +78,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _database(settings, running)
     yield from _redis(settings, running)
     yield from _chroma(settings, running)
+    yield from _store(settings)
     if running:
         yield _ingress(web_address(settings.host, running.port))
     yield from _channels(settings)
@@ -126,6 +129,7 @@ def _knowledge(settings: Settings, url: str) -> Iterator[Finding]:
     try:
         with database.read() as session:
             items, live, missing = knowledge.count_items(session), index.live_index(session), index.pending(session)
+            texts = index.sample_texts(session)
     finally:
         database.close()
     if not items:
@@ -134,10 +138,26 @@ def _knowledge(settings: Settings, url: str) -> Iterator[Finding]:
         yield Finding("knowledge", "warn", f"{items} items, {missing} texts not indexed yet", "ragline kb reindex")
     else:
         yield Finding("knowledge", "ok", f"{items} items, indexed in {live.store} by {live.embedder}")
+    if items:
+        yield from _language(settings, texts)
     if live and settings.knowledge.embedder == "minilm" and not live.embedder.startswith("all-minilm-l6-v2@"):
         yield Finding(
             "embedding model", "fail", f"the index was made by {live.embedder}, the settings name minilm",
             "ragline kb reindex --embedder minilm",
+        )  # fmt: skip
+
+
+def _language(settings: Settings, texts: list[str]) -> Iterator[Finding]:
+    """Whether the embedding model knows the language of the base."""
+    name = settings.knowledge.embedder
+    share, pieces = cyrillic_share(texts), pieces_per_word(name, texts)
+    if share < MOSTLY or pieces is None:
+        return
+    if pieces > READABLE:
+        yield Finding(
+            "embedding model", "warn",
+            f"{share:.0%} of the base is Cyrillic, which {name} spells and does not read ({pieces:.1f} pieces a word)",
+            f"set knowledge.embedder: {MULTILINGUAL}, then `ragline kb reindex --embedder {MULTILINGUAL}`",
         )  # fmt: skip
 
 
@@ -177,6 +197,25 @@ def _chroma(settings: Settings, running: StackFile | None) -> Iterator[Finding]:
         yield Finding("chroma", "ok", "answers")
     else:
         yield Finding("chroma", "fail", "does not answer", "check CHROMA_URL and the server")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    """The configured vector store, where it is not the Chroma server that has its own line."""
+    name = settings.knowledge.store
+    if name == "chroma":
+        return
+    try:
+        store = make_store(name, settings)
+        try:
+            store.ping()
+        finally:
+            store.close()
+    except ConfigurationError as error:
+        yield Finding("vector store", "fail", str(error), "see docs/knowledge.md, Stores")
+    except RaglineError as error:
+        yield Finding("vector store", "fail", str(error), f"check the address of {name} and its server")
+    else:
+        yield Finding("vector store", "ok", f"{name} answers")
 
 
 def _ingress(home: str) -> Finding:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from pipeline.embedders import make_embedder
 from ragline.commands.output import AsJson, console, errors, plain_errors, print_json, print_table, progress_bar
 from ragline.commands.services import services
 from ragline.errors import ConfigurationError
 from ragline.settings import Settings
 from storage import index, knowledge
-from storage.embedder import make_embedder
 from storage.embedder.base import Embedder
 from storage.knowledge_files import read_file, read_row, write_file
 from storage.session import Database, get_database
@@ -162,20 +163,25 @@ def export(
 
 @app.command()
 def reindex(
-    store: Annotated[str | None, typer.Option(help="Vector store to build in.")] = None,
+    store: Annotated[str | None, typer.Option(help="Vector store: chroma, faiss, pgvector or pinecone.")] = None,
     embedder: Annotated[str | None, typer.Option(help="Embedding model to build with.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Build a new index beside the live one and swap when it is complete."""
+    """Build a new index beside the live one and swap when it is complete. Interrupted, the same command goes on."""
     with plain_errors(), services("database", "chroma") as settings:
         store_name, model_name = store or settings.knowledge.store, embedder or settings.knowledge.embedder
         database = get_database()
-        model = make_embedder(model_name)
+        target = make_store(store_name, settings)
+        target.ping()
+        model = make_embedder(settings, model_name)
         with database.read() as session:
             total = index.count_texts(session)
         began = time.perf_counter()
         with progress_bar("Indexing", total) as advance:
-            live = index.reindex(database, make_store(store_name, settings), store_name, model, advance)
+            live = index.reindex(
+                database, target, store_name, model, advance,
+                stores=lambda name: make_store(name, settings), grace=index.GRACE,
+            )  # fmt: skip
         seconds = time.perf_counter() - began
     result = {
         "index": live.id,
@@ -194,19 +200,17 @@ def reindex(
 
 def _sync(settings: Settings, database: Database) -> int:
     """Bring the index up to date, showing how far it is."""
-    embedder = make_embedder(settings.knowledge.embedder)
     with database.read() as session:
         missing = index.pending(session)
-    store = make_store(settings.knowledge.store, settings)
     with progress_bar("Indexing", missing) as advance:
-        return index.sync(database, store, settings.knowledge.store, embedder, settings.knowledge.embedder, advance)
+        return index.bring_up_to_date(settings, database, partial(make_embedder, settings), advance)
 
 
 def _bare_rate(settings: Settings, texts: list[str]) -> float | None:
     """Texts a second of the encoder alone."""
     if not texts:
         return None
-    embedder: Embedder = make_embedder(settings.knowledge.embedder)
+    embedder: Embedder = make_embedder(settings)
     embedder.encode_passages(texts[:64])
     began = time.perf_counter()
     for start in range(0, len(texts), index.BATCH):

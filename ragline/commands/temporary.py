@@ -8,13 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pipeline.embedders import make_embedder
 from pipeline.evaluation.asking import Base
 from ragline.commands.output import errors, progress_bar
 from ragline.commands.services import chroma_answers, services, started
 from ragline.settings import get_settings
 from ragline.stack.parts import chroma_part
 from ragline.stack.ports import free_port
-from storage.embedder import make_embedder
 from storage.index import live_index, pending
 from storage.knowledge_copy import copy_knowledge
 from storage.knowledge_files import ItemRow, read_file
@@ -43,7 +43,7 @@ def temporary_base(store: str) -> Iterator[Base]:
         upgrade(under.database)
         database = Database(make_engine(under.database))
         stack.callback(database.close)
-        base = Base(under, database, vectors, make_embedder(under.knowledge.embedder))
+        base = Base(under, database, vectors, make_embedder(under))
         stack.callback(_drop, base)
         yield base
 

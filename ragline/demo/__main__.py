@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from importlib.resources import as_file, files
 
+from pipeline.embedders import make_embedder
 from ragline.logs import configure_logging, get_logger
 from ragline.settings import get_settings
 from storage import index, knowledge
-from storage.embedder import make_embedder
 from storage.knowledge_files import read_file
 from storage.session import get_database
-from storage.vectors import make_store
 from storage.vectors.base import StoreUnavailable
 
 log = get_logger(__name__)
@@ -21,8 +21,7 @@ def main() -> None:
     settings = get_settings()
     configure_logging(settings.log.level, settings.log.format)
     database = get_database()
-    embedder = make_embedder(settings.knowledge.embedder)
-    store = make_store(settings.knowledge.store, settings)
+    _, store = index.store_in_use(settings, database)
     for attempt in range(100):
         try:
             store.ping()
@@ -36,7 +35,7 @@ def main() -> None:
     if wanted:
         with as_file(files("ragline.demo").joinpath("demo.jsonl")) as path:
             knowledge.put_items(database, read_file(path).items, source="demo")
-    done = index.sync(database, store, settings.knowledge.store, embedder, settings.knowledge.embedder)
+    done = index.bring_up_to_date(settings, database, partial(make_embedder, settings))
     log.info("knowledge_indexed", texts=done, demo=wanted)
 
 

@@ -1,19 +1,45 @@
-"""Embedding models. ``minilm`` is in the package; any other name or path goes to sentence-transformers."""
+"""Embedding models. ``minilm`` is in the package; ``litellm:MODEL`` is a remote one; any other name or path goes to
+sentence-transformers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+
+from ragline.errors import ConfigurationError
 from storage.embedder.base import Embedder
+from storage.embedder.transformers import Prefixes
+
+#: Of the names of remote models.
+REMOTE = "litellm:"
 
 
-def make_embedder(name: str, *, threads: int = 0) -> Embedder:
-    """The embedder called ``name``. ``threads``: cores it may use; 0: all.
+def make_embedder(
+    name: str,
+    *,
+    threads: int = 0,
+    prefixes: Prefixes | None = None,
+    remote: Callable[[str], Embedder] | None = None,
+) -> Embedder:
+    """The embedder called ``name``, loaded once a process. ``threads``: cores it may use; 0: all.
 
-    Raises :class:`~ragline.errors.ConfigurationError` for a model that cannot be loaded.
+    ``remote`` makes the embedder of a remote model's name: the way to it stands above storage. Raises
+    :class:`~ragline.errors.ConfigurationError` for a model that cannot be loaded.
     """
+    if name.startswith(REMOTE):
+        if remote is None:
+            raise ConfigurationError(f"the remote embedding model {name} cannot be used here")
+        return remote(name.removeprefix(REMOTE))
+    return _load(name, threads, prefixes or Prefixes())
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, threads: int, prefixes: Prefixes) -> Embedder:
     if name == "minilm":
         from storage.embedder.minilm import MiniLm
 
         return MiniLm(threads=threads)
-    from storage.embedder.transformers import SentenceTransformerEmbedder
+    from storage.embedder.transformers import open_model
 
-    return SentenceTransformerEmbedder(name, threads=threads)
+    return open_model(name, threads=threads, prefixes=prefixes)

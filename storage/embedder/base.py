@@ -17,7 +17,11 @@ class Embedder(Protocol):
     """Turns texts into vectors. ``name``: model and version; vectors of another are not comparable."""
 
     name: str
-    dimensions: int
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers of a vector."""
+        ...
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Vectors of what customers ask."""

@@ -1,38 +1,60 @@
-"""Export the packaged model as an ONNX graph: ``python -m storage.embedder.export [--output FILE]``.
+"""Export a sentence-transformers model as an ONNX graph: ``python -m storage.embedder.export``.
 
-Without ``--output`` the graph goes to the cache, where it is found by every later start. Torch's own exporter is
-used: ``optimum-onnx`` does not work with this version of sentence-transformers. Pooling and normalisation
-are part of the graph (https://www.sbert.net/docs/package_reference/sentence_transformer/models.html).
+Without arguments the packaged model goes to the cache, where it is found by every later start; ``--output FILE`` writes
+its graph there; ``--model FOLDER --output FOLDER`` exports any model. Torch's own exporter is used: ``optimum-onnx``
+does not work with this version of sentence-transformers. All modules of the model (pooling, dense layers) and the
+normalisation are part of the graph (https://www.sbert.net/docs/package_reference/sentence_transformer/models.html).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import warnings
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from storage.embedder.minilm import cached_graph, model_folder
 
+#: Cosine with torch's vector from which an export is good.
+SAME = 0.9995
+#: Texts on which the two are compared: of several lengths, so that padding shows.
+SAMPLES = ["x", "How long does delivery take?", "Сколько времени занимает доставка?", "one more word " * 40]
 
-def export(output: Path) -> None:
-    """Write the graph: int64 ``input_ids`` and ``attention_mask`` (batch, tokens) -> float32 (batch, 384)."""
+
+def load(folder: Path) -> Any:
+    """The model, on one of the attention forms that the exporter can trace."""
     os.environ["HF_HUB_OFFLINE"] = "1"
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(
+        str(folder), device="cpu", local_files_only=True, model_kwargs={"attn_implementation": "eager"}
+    )
+
+
+def export_graph(model: Any, output: Path) -> None:
+    """Write the graph: int64 ``input_ids`` and ``attention_mask`` (batch, tokens) -> float32 (batch, dimensions)."""
     import torch
-    from transformers import AutoModel
+
+    types = "token_type_ids" in model.tokenizer.model_input_names
 
     class Encoder(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.model = AutoModel.from_pretrained(model_folder(), attn_implementation="eager")
+            self.model = model
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
-            return torch.nn.functional.normalize(mean, p=2, dim=1)
+            features = {"input_ids": input_ids, "attention_mask": attention_mask}
+            if types:
+                features["token_type_ids"] = torch.zeros_like(input_ids)
+            for module in self.model:
+                features = module(features)
+            return torch.nn.functional.normalize(features["sentence_embedding"], p=2, dim=1)
 
-    sample = torch.tensor([[101, 7592, 102, 0], [101, 7592, 2088, 102]])
+    sample = model.tokenizer(SAMPLES[:2], padding=True, return_tensors="pt")
     axes = {
         "input_ids": {0: "batch", 1: "tokens"},
         "attention_mask": {0: "batch", 1: "tokens"},
@@ -42,19 +64,62 @@ def export(output: Path) -> None:
         # The tracing exporter is the one that needs no further packages and takes one second instead of seven.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Encoder().eval(), (sample, (sample != 0).long()), str(output), dynamo=False, opset_version=17,
-            input_names=["input_ids", "attention_mask"], output_names=["vectors"], dynamic_axes=axes,
+            Encoder().eval(), (sample["input_ids"], sample["attention_mask"]), str(output), dynamo=False,
+            opset_version=17, input_names=["input_ids", "attention_mask"], output_names=["vectors"], dynamic_axes=axes,
         )  # fmt: skip
 
 
+def export_model(folder: Path, output: Path) -> None:
+    """Write to a new folder what encoding needs; ``about.json`` says whether there is a graph, and why not."""
+    model = load(folder)
+    output.mkdir()
+    prompts = {key: text or "" for key, text in (model.prompts or {}).items()}
+    passage = next((prompts[key] for key in ("document", "passage", "corpus") if prompts.get(key)), "")
+    about = {
+        "dimensions": int(model.get_embedding_dimension()),
+        "max_tokens": int(model.max_seq_length or 512),
+        "prompts": {"query": prompts.get("query", ""), "passage": passage},
+        "pad": int(getattr(model.tokenizer, "pad_token_id", 0) or 0),
+    }
+    try:
+        reason = _why_not(model) or _export_checked(model, output, about)
+    except Exception as error:  # the exporter raises whatever a model's own code raises
+        reason = f"{type(error).__name__} while exporting"
+    (output / "about.json").write_text(json.dumps({**about, "graph": reason is None, "reason": reason}))
+
+
+def _why_not(model: Any) -> str | None:
+    """Why a graph of token ids cannot stand for this model; None where it can."""
+    if getattr(model.tokenizer, "backend_tokenizer", None) is None:
+        return "its tokenizer has no fast form"
+    if not all(getattr(module, "include_prompt", True) for module in model):
+        return "it leaves its prompt out of the mean"
+    return None
+
+
+def _export_checked(model: Any, output: Path, about: dict[str, Any]) -> str | None:
+    from storage.embedder.onnx import OnnxEncoder
+
+    graph, tokenizer = output / "model.onnx", output / "tokenizer.json"
+    export_graph(model, graph)
+    model.tokenizer.backend_tokenizer.save(str(tokenizer))
+    encoder = OnnxEncoder(graph, tokenizer, about["dimensions"], about["max_tokens"], about["pad"], threads=1)
+    expected = model.encode(SAMPLES, prompt="", normalize_embeddings=True, show_progress_bar=False)
+    worst = float((encoder.encode(SAMPLES) * np.asarray(expected)).sum(axis=1).min())
+    return None if worst >= SAME else f"the exported graph gives other vectors (cosine {worst:.4f})"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path)
     parser.add_argument("--output", type=Path)
-    output = parser.parse_args().output
-    if output is None:
+    options = parser.parse_args()
+    if options.output is None:
         cached_graph()
+    elif options.model is None:
+        export_graph(load(model_folder()), options.output)
     else:
-        export(output)
+        export_model(options.model, options.output)
 
 
 if __name__ == "__main__":

@@ -6,22 +6,14 @@ neither torch nor sentence-transformers, start in a second, and encode a query i
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from fcntl import LOCK_EX, flock
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-
 from ragline.errors import ConfigurationError
-from ragline.logs import get_logger
 from storage.embedder.base import Vectors
+from storage.embedder.cache import cached, run_export
+from storage.embedder.onnx import OnnxEncoder
 
 #: SHA-256 of the weights, equal to those of sentence-transformers/all-MiniLM-L6-v2.
 WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -29,8 +21,6 @@ WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 256
 #: Version of the exported graph; a change makes caches stale.
 GRAPH = "1"
-BATCH = 64
-log = get_logger(__name__)
 
 
 def model_folder() -> Path:
@@ -43,43 +33,11 @@ def model_folder() -> Path:
 
 def cached_graph() -> Path:
     """The exported graph, exporting it first where it is not in the cache yet."""
-    for folder in _cache_folders():
-        graph = folder / f"all-minilm-l6-v2-{WEIGHTS[:12]}-{GRAPH}.onnx"
-        if graph.exists():
-            return graph
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder / "export.lock"):
-                if not graph.exists():
-                    _export(graph)
-            return graph
-        except OSError as error:
-            log.warning("cache_not_writable", folder=str(folder), error=error.strerror)
-    raise ConfigurationError("no folder to cache the embedding model in: set XDG_CACHE_HOME to one that can be written")
+    return cached(f"all-minilm-l6-v2-{WEIGHTS[:12]}-{GRAPH}.onnx", _export)
 
 
-def _cache_folders() -> list[Path]:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return [home / "ragline", Path(tempfile.gettempdir()) / f"ragline-{os.getuid()}"]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        flock(lock, LOCK_EX)
-        yield
-
-
-def _export(graph: Path) -> None:
-    log.info("embedding_model_exporting", to=str(graph))
-    partial = graph.with_suffix(f".{os.getpid()}.part")
-    command = [sys.executable, "-m", "storage.embedder.export", "--output", str(partial)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode != 0:
-        partial.unlink(missing_ok=True)
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ConfigurationError(f"the embedding model could not be exported: {last}")
-    partial.replace(graph)
+def _export(partial: Path) -> None:
+    run_export("--output", str(partial))
 
 
 class MiniLm:
@@ -89,48 +47,12 @@ class MiniLm:
     dimensions = 384
 
     def __init__(self, *, threads: int = 0) -> None:
-        import onnxruntime
-        from tokenizers import Tokenizer
-
-        # One thread a batch, several batches at once: threads inside a batch of short texts wait for each other,
-        # and while they wait they spin, which takes the core from the store and the other workers.
-        self._parallel = threads or os.cpu_count() or 1
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(cached_graph()), sess_options=options, providers=["CPUExecutionProvider"]
+        self._encoder = OnnxEncoder(
+            cached_graph(), model_folder() / "tokenizer.json", self.dimensions, MAX_TOKENS, pad=0, threads=threads
         )
-        self._tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
-        self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._tokenizer.no_padding()
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        return self.encode_passages(texts)
+        return self._encoder.encode(texts)
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        vectors = np.empty((len(encoded), self.dimensions), dtype=np.float32)
-        # Texts of one length together: padding is computed like any other token.
-        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-
-        def encode(rows: list[int]) -> None:
-            width = max(len(encoded[i]) for i in rows)
-            ids = np.zeros((len(rows), width), dtype=np.int64)
-            mask = np.zeros((len(rows), width), dtype=np.int64)
-            for row, i in enumerate(rows):
-                ids[row, : len(encoded[i])] = encoded[i]
-                mask[row, : len(encoded[i])] = 1
-            vectors[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
-
-        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-        if self._parallel == 1 or len(batches) == 1:
-            for rows in batches:
-                encode(rows)
-        else:
-            with ThreadPoolExecutor(self._parallel, thread_name_prefix="encode") as pool:
-                for _ in pool.map(encode, batches):
-                    pass
-        return vectors
+        return self._encoder.encode(texts)

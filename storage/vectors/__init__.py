@@ -1,23 +1,32 @@
-"""Vector stores. One file each; the registry is flat."""
+"""Vector stores. One file each; the registry is flat, and a store is imported when it is used."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 from ragline.errors import ConfigurationError
 from ragline.settings import Settings
 from storage.vectors.base import VectorStore
-from storage.vectors.chroma import ChromaStore
-from storage.vectors.memory import MemoryStore
 
-STORES: dict[str, Callable[[Settings], VectorStore]] = {
-    "chroma": ChromaStore.from_settings,
-    "memory": MemoryStore.from_settings,
+#: Name -> the module and the class that has ``from_settings``.
+STORES: dict[str, str] = {
+    "chroma": "storage.vectors.chroma:ChromaStore",
+    "faiss": "storage.vectors.faiss:FaissStore",
+    "memory": "storage.vectors.memory:MemoryStore",
+    "pgvector": "storage.vectors.pgvector:PgvectorStore",
+    "pinecone": "storage.vectors.pinecone:PineconeStore",
 }
 
 
 def make_store(name: str, settings: Settings) -> VectorStore:
-    """The store called ``name``. Raises :class:`ConfigurationError` for a name nobody registered."""
+    """The store called ``name``.
+
+    Raises :class:`ConfigurationError` for a name nobody registered, a package that is not installed or an address
+    that is not set.
+    """
     if name not in STORES:
         raise ConfigurationError(f"unknown vector store '{name}'; known: {', '.join(sorted(STORES))}")
-    return STORES[name](settings)
+    module, _, attribute = STORES[name].partition(":")
+    from_settings: Callable[[Settings], VectorStore] = getattr(import_module(module), attribute).from_settings
+    return from_settings(settings)

@@ -18,7 +18,7 @@ import numpy as np
 from ragline.errors import ConfigurationError
 from ragline.settings import Settings
 from storage.embedder.base import Vectors
-from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable
+from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, require
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Rows a request; the server takes 5,461.
 BATCH = 1000
+#: Seconds of a request; the client itself waits for ever. The first query after many writes builds a graph.
+DEADLINE = 120
 
 
 class ChromaStore:
@@ -86,6 +88,14 @@ class ChromaStore:
             with self._errors(collection):
                 self._collection(collection).delete(ids=list(ids[start : start + BATCH]))
 
+    def settle(self, collection: str, expected: int) -> None:
+        require(self.count(collection), expected)
+        with self._errors(collection):
+            found = self._collection(collection)
+            dimensions = int((found.metadata or {}).get("dimensions") or 0)
+        if dimensions:  # the first query after a write builds the index
+            self.query(collection, np.ones((1, dimensions), dtype=np.float32), 1)
+
     def query(self, collection: str, vectors: Vectors, k: int) -> list[list[Hit]]:
         with self._errors(collection):
             found: Any = self._collection(collection).query(
@@ -104,6 +114,11 @@ class ChromaStore:
         with self._errors(None):
             self._connect().heartbeat()
 
+    def close(self) -> None:
+        with self._lock:  # the library keeps the connections, for the next client of this address
+            self._client = None
+            self._collections.clear()
+
     def _connect(self) -> ClientAPI:
         with self._lock:
             if self._client is None:
@@ -116,6 +131,7 @@ class ChromaStore:
                     ssl=self._url.scheme == "https",
                     settings=ChromaSettings(anonymized_telemetry=False),
                 )
+                _session(self._client).timeout = DEADLINE
             return self._client
 
     def _collection(self, name: str) -> Collection:
@@ -123,15 +139,30 @@ class ChromaStore:
             self._collections[name] = self._connect().get_collection(name, embedding_function=None)
         return self._collections[name]
 
+    def _is_gone(self, collection: str | None, error: Exception) -> bool:
+        """Whether a query failed because the collection is being removed, which Chroma calls an internal error."""
+        if collection is None or type(error).__name__ not in ("ChromaError", "InternalError"):
+            return False
+        try:
+            self._connect().get_collection(collection, embedding_function=None)
+        except Exception as found:
+            return type(found).__name__ == "NotFoundError"
+        return False
+
     @contextmanager
     def _errors(self, collection: str | None) -> Iterator[None]:
         try:
             yield
         except Exception as error:
             kind = type(error).__name__
-            if kind == "NotFoundError" or "does not exist" in str(error):
+            if kind == "NotFoundError" or "does not exist" in str(error) or self._is_gone(collection, error):
                 self._collections.pop(collection or "", None)
                 raise CollectionMissing(f"Chroma has no collection {collection}; run `ragline kb reindex`") from error
             if isinstance(error, ConfigurationError):
                 raise
             raise StoreUnavailable(f"Chroma at {self._url.netloc} does not answer ({kind})") from error
+
+
+def _session(client: ClientAPI) -> Any:
+    """The client's HTTP session, to which it gives no deadline."""
+    return client._server._session  # type: ignore[attr-defined]

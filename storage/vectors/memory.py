@@ -9,7 +9,7 @@ import numpy as np
 
 from ragline.settings import Settings
 from storage.embedder.base import Vectors
-from storage.vectors.base import CollectionMissing, Hit
+from storage.vectors.base import CollectionMissing, Hit, require
 
 
 class MemoryStore:
@@ -44,6 +44,9 @@ class MemoryStore:
             for row in ids:
                 self._held(collection).pop(row, None)
 
+    def settle(self, collection: str, expected: int) -> None:
+        require(self.count(collection), expected)
+
     def query(self, collection: str, vectors: Vectors, k: int) -> list[list[Hit]]:
         with self._lock:
             held = self._held(collection)
@@ -61,6 +64,9 @@ class MemoryStore:
             return len(self._held(collection))
 
     def ping(self) -> None:
+        return None
+
+    def close(self) -> None:
         return None
 
     def _held(self, collection: str) -> dict[str, Vectors]:

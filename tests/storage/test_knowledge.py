@@ -13,7 +13,7 @@ from storage.knowledge import Changes
 from storage.knowledge_files import ItemRow
 from storage.models import KnowledgePhrase, VectorIndex
 from storage.session import Database
-from storage.vectors.base import CollectionMissing
+from storage.vectors.base import CollectionMissing, StoreUnavailable
 from storage.vectors.memory import MemoryStore
 
 
@@ -115,20 +115,88 @@ def test_reindex_builds_beside_and_swaps(database: Database) -> None:
         assert [row.status for row in session.exec(select(VectorIndex))] == ["live"]
 
 
-def test_an_interrupted_reindex_leaves_the_live_index(database: Database) -> None:
-    class Dies(Letters):
-        def encode_passages(self, texts: Sequence[str]) -> Vectors:
-            raise KeyboardInterrupt
+class Dies(Letters):
+    """Is interrupted at a batch."""
 
+    def __init__(self, name: str, at: int) -> None:
+        super().__init__(name)
+        self.left = at
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        self.left -= 1
+        if self.left <= 0:
+            raise KeyboardInterrupt
+        return super().encode_passages(texts)
+
+
+def statuses(database: Database) -> list[str]:
+    with database.read() as session:
+        return list(session.exec(select(VectorIndex.status).order_by(col(VectorIndex.created_at))))
+
+
+def test_an_interrupted_reindex_leaves_the_live_index_and_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "BATCH", 1)
     store = MemoryStore()
     put(database, *ROWS)
     sync(database, store, Letters())
     before = live(database)
     with pytest.raises(KeyboardInterrupt):
-        index.reindex(database, store, "memory", Dies("letters@2"))
+        index.reindex(database, store, "memory", Dies("letters@2", at=3))
     assert live(database) == before
     assert store.count(before.collection) == 4
-    index.reindex(database, store, "memory", Letters("letters@2"))
+    # the base changes before the next attempt: one text is gone, one is new
+    put(database, ItemRow("a", "Alpha", ["apple pie", "strudel"]))
+    knowledge.remove_items(database, ["b"])
+    again, done = Letters("letters@2"), []
+    index.reindex(database, store, "memory", again, done.append)
+    assert 1 <= len(again.seen) < 4, "what was stored before the interruption is not embedded again"
+    assert statuses(database) == ["live"]
     with database.read() as session:
-        statuses = session.exec(select(VectorIndex.status).order_by(col(VectorIndex.created_at))).all()
-    assert statuses == ["live"], "what the interrupted build left is gone"
+        assert index.is_complete(session, live(database))
+    assert store.count(live(database).collection) == len(ids(database)) == 3
+
+
+def test_what_an_interrupted_build_of_another_model_left_is_removed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "BATCH", 1)
+    store = MemoryStore()
+    put(database, *ROWS)
+    sync(database, store, Letters())
+    with pytest.raises(KeyboardInterrupt):
+        index.reindex(database, store, "memory", Dies("letters@2", at=3))
+    with database.read() as session:
+        [left] = session.exec(select(VectorIndex.collection).where(VectorIndex.status == "building"))
+    index.reindex(database, store, "memory", Letters("letters@3"))
+    assert statuses(database) == ["live"]
+    assert live(database).embedder == "letters@3"
+    with pytest.raises(CollectionMissing):
+        store.count(left)
+
+
+def test_an_index_moves_to_another_store(database: Database) -> None:
+    here, there = MemoryStore(), MemoryStore()
+    put(database, *ROWS)
+    sync(database, here, Letters())
+    old = live(database)
+    index.reindex(database, there, "faiss", Letters(), stores=lambda name: {"memory": here}[name])
+    assert (live(database).store, there.count(live(database).collection)) == ("faiss", 4)
+    with pytest.raises(CollectionMissing):
+        here.count(old.collection)
+    with pytest.raises(ConfigurationError, match="ragline kb reindex --store memory"):
+        sync(database, here, Letters())
+
+
+def test_a_store_or_model_that_fails_for_a_moment_is_asked_again() -> None:
+    waits: list[float] = []
+    answers = iter([StoreUnavailable("away"), StoreUnavailable("busy", 7.0), None])
+
+    def call() -> str:
+        if error := next(answers):
+            raise error
+        return "done"
+
+    assert index.patiently(call, sleep=waits.append) == "done"
+    assert waits == [1.0, 7.0]
