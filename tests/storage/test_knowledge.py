@@ -15,6 +15,7 @@ from storage.models import KnowledgePhrase, VectorIndex
 from storage.session import Database
 from storage.vectors.base import CollectionMissing
 from storage.vectors.memory import MemoryStore
+from storage.visibility import Visibility
 
 
 class Letters:
@@ -36,7 +37,12 @@ class Letters:
     encode_queries = encode_passages
 
 
-ROWS = [ItemRow("a", "Alpha", ["apple pie", "apple tart"]), ItemRow("b", None, ["zebra"]), ItemRow("c", "A document.")]
+SEEN = Visibility()
+ROWS = [
+    ItemRow("a", "Alpha", ["apple pie", "apple tart"], visibility=SEEN),
+    ItemRow("b", None, ["zebra"], visibility=SEEN),
+    ItemRow("c", "A document.", visibility=SEEN, source="guide.pdf", heading="Guide", page=3),
+]
 
 
 def put(database: Database, *rows: ItemRow) -> Changes:
@@ -69,7 +75,7 @@ def test_the_same_rows_again_change_nothing(database: Database) -> None:
 
 def test_a_changed_item_is_replaced_with_its_phrasings(database: Database) -> None:
     put(database, *ROWS)
-    changed = ItemRow("a", "Alpha 2", ["apple pie", "strudel"], ["x"], "en")
+    changed = ItemRow("a", "Alpha 2", ["apple pie", "strudel"], ["x"], "en", SEEN)
     assert put(database, changed, *ROWS[1:]) == Changes(updated=1, unchanged=2)
     assert next(knowledge.list_items(database, ids=["a"])) == changed
 
