@@ -37,6 +37,8 @@ def parse(content: bytes, charset: str | None = None) -> Parsed:
     try:
         root = lxml_html.document_fromstring(text, parser=lxml_html.HTMLParser(remove_comments=True, remove_pis=True))
     except (etree.LxmlError, ValueError) as error:
+        if "memory" in str(error).lower():
+            raise MemoryError from error
         raise Unreadable("cannot be read as HTML; open it in a browser and save it again") from error
     body = root.find("body")
     parsed = Parsed(title=clean(root.findtext(".//head/title") or ""))

@@ -20,6 +20,8 @@ _SENTENCE_END = re.compile(r"[.!?…:;][\"'»”)\]]*$")
 _FIRST_SENTENCE = re.compile(r"^.*?[.!?…][\"'»”)\]]*(?=\s|$)", re.DOTALL)
 #: A line of a table of contents.
 _CONTENTS = re.compile(r"(?:\.\s?){5,}\s*\d+\s*$")
+#: A word divided at the end of a page, where PDFium does not see that it goes on.
+_DIVIDED = re.compile(r"(?<=[^\W\d_])-$")
 _PAGE_NUMBER = re.compile(r"^[\W_]*(?:page|стр(?:аница)?\.?|с\.)?\s*\d{1,4}(?:\s*(?:/|of|из)\s*\d{1,4})?[\W_]*$", re.I)
 
 
@@ -132,7 +134,7 @@ def _write(pages: list[list[_Line]], parsed: Parsed) -> None:
             end = _FIRST_SENTENCE.match(text) if goes_on else None
             if end or goes_on:
                 rest = text[end.end() :] if end else ""
-                carried = _joined(carried, end[0] if end else text)
+                carried = _joined(_DIVIDED.sub("\u00ad", carried), end[0] if end else text)
                 paragraphs[0] = (rest, 0)
             parsed.add(carried, page=number - 1)
             carried = ""

@@ -63,7 +63,7 @@ class Sitemap:
         """In the order of the map. Raises :class:`BadSitemap`."""
         fetcher, first = self._open()
         try:
-            pages = self._pages(fetcher, first)
+            pages = self._pages(fetcher, first or self._fetched(fetcher))
             yield from self._skipped
             with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sitemap") as threads:
                 while batch := list(islice(pages, 2 * AT_ONCE)):
@@ -73,24 +73,28 @@ class Sitemap:
         finally:
             fetcher.close()
 
-    def _open(self) -> tuple[Fetcher, _Map]:
+    def _open(self) -> tuple[Fetcher, _Map | None]:
+        """What fetches, and the site map where it is a file."""
         allowed = {name.lower() for name in self.allowed}
         if is_address(self.name):
             try:
-                fetcher = Fetcher({site(self.name), *allowed}, private=inside(self.name))
-                return fetcher, _read(fetcher.get(self.name).content)
+                return Fetcher({site(self.name), *allowed}, private=inside(self.name)), None
             except Unfetched as error:
                 raise BadSitemap(f"{self.name} {error}") from error
         try:
-            content = Path(self.name).read_bytes()
+            first = _read(Path(self.name).read_bytes())
         except OSError as error:
             raise ConfigurationError(f"{self.name}: cannot be read ({error.strerror})") from error
-        try:
-            first = _read(content)
         except BadSitemap as error:
             raise BadSitemap(f"{self.name} {error}") from error
         own = {site(url) for url in (first.pages + first.maps)[:1]}
         return Fetcher(own | allowed, private=True), first
+
+    def _fetched(self, fetcher: Fetcher) -> _Map:
+        try:
+            return _read(fetcher.get(self.name).content)
+        except (Unfetched, BadSitemap) as error:
+            raise BadSitemap(f"{self.name} {error}") from error
 
     def _pages(self, fetcher: Fetcher, first: _Map) -> Iterator[str]:
         """Addresses of pages, each once; site maps below an index are read first."""

@@ -88,15 +88,15 @@ def docx(pages: Sequence[Sequence[str | list[list[str]]]], *, title: str = "") -
 
 def _packed(members: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return out.getvalue()
 
 
 def bomb() -> bytes:
-    """A DOCX of some 300 kB whose text is 300 MB of nothing."""
-    return _packed({"[Content_Types].xml": b"<Types/>", "word/document.xml": bytes(300 * 2**20)})
+    """A DOCX of some 200 kB whose text is 201 MB of nothing."""
+    return _packed({"[Content_Types].xml": b"<Types/>", "word/document.xml": bytes(201 * 2**20)})
 
 
 def endless_pdf() -> bytes:
@@ -137,10 +137,10 @@ def locked_docx() -> bytes:
     return b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504) + "EncryptedPackage".encode("utf-16-le") + bytes(512)
 
 
-def picture_pdf() -> bytes:
-    """A scanned page: a picture and not a letter of text."""
-    whole = pdf([[("", 12)]])
-    return whole
+def heavy_pdf(pages: int) -> bytes:
+    """A small PDF of many pages that all show the same long text: minutes of work."""
+    whole = pdf([[("The same words over and over again, as if there were no end to them.", 11)] * 200])
+    return whole.replace(b"/Count 1 /Kids [4 0 R]", b"/Count %d /Kids [%s]" % (pages, b"4 0 R " * pages))
 
 
 def broken() -> dict[str, bytes]:
@@ -149,7 +149,7 @@ def broken() -> dict[str, bytes]:
     return {
         "cut.pdf": zlib.compress(good)[: len(good) // 3],
         "locked.pdf": locked_pdf(),
-        "scan.pdf": picture_pdf(),
+        "scan.pdf": pdf([[("", 12)]]),
         "endless.pdf": endless_pdf(),
         "cut.docx": docx([["A page."]])[:5000],
         "locked.docx": locked_docx(),
