@@ -1,11 +1,13 @@
 """``ragline kb`` from the command line, on a real Chroma server."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromadb.api import ServerAPI
+from chromadb.api.shared_system_client import SharedSystemClient
 from typer.testing import CliRunner
 
 from ragline.commands.kb import app
@@ -15,7 +17,7 @@ Kb = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def kb(tmp_path: Path, chroma_url: str, monkeypatch: pytest.MonkeyPatch) -> Kb:
+def kb(tmp_path: Path, chroma_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kb]:
     """Runs a command with ``--json``; its exit code and what it printed."""
     monkeypatch.setenv("CHROMA_URL", chroma_url)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/kb.sqlite3")
@@ -23,9 +25,13 @@ def kb(tmp_path: Path, chroma_url: str, monkeypatch: pytest.MonkeyPatch) -> Kb:
 
     def run(*arguments: str) -> tuple[int, Any]:
         done = CliRunner().invoke(app, [*arguments, "--json"])
-        return done.exit_code, json.loads(done.stdout) if done.stdout else done.stderr
+        return done.exit_code, json.loads(done.stdout.splitlines()[-1]) if done.stdout else done.stderr
 
-    return run
+    yield run
+    # A command ends with its process; here the connections of its Chroma client would outlive it.
+    for system in SharedSystemClient._identifier_to_system.values():
+        system.instance(ServerAPI)._session.close()
+    SharedSystemClient.clear_system_cache()
 
 
 def test_documents_with_ten_broken_ones_among_them(kb: Kb, tmp_path: Path) -> None:
