@@ -108,21 +108,24 @@ def endless_pdf() -> bytes:
     )
 
 
+def docx_of(body: str, *, before: str = "") -> bytes:
+    """A Word document whose body is this XML, with ``before`` in front of its root."""
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    with zipfile.ZipFile(io.BytesIO(docx([["x"]]))) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["word/document.xml"] = (
+        f"<?xml version='1.0'?>{before}<w:document {space}><w:body>{body}</w:body></w:document>"
+    ).encode()
+    return _packed(members)
+
+
 def entities_docx() -> bytes:
     """A DOCX whose XML unfolds a billion times."""
     names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]
     declared = "".join(
         f'<!ENTITY {name} "{f"&{names[i - 1]};" * 10 if i else "ha" * 10}">' for i, name in enumerate(names)
     )
-    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
-    whole = docx([["x"]])
-    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    members["word/document.xml"] = (
-        f"<?xml version='1.0'?><!DOCTYPE d [{declared}]><w:document {space}><w:body><w:p><w:r><w:t>&j;</w:t></w:r>"
-        "</w:p></w:body></w:document>"
-    ).encode()
-    return _packed(members)
+    return docx_of("<w:p><w:r><w:t>&j;</w:t></w:r></w:p>", before=f"<!DOCTYPE d [{declared}]>")
 
 
 def locked_pdf() -> bytes:

@@ -57,6 +57,21 @@ def test_word_pages_are_counted_by_breaks_and_table_rows_stand_alone(sandbox: Sa
     ]
 
 
+def test_word_pages_as_word_noted_them(sandbox: Sandbox) -> None:
+    rendered, page_break = "<w:lastRenderedPageBreak/>", '<w:br w:type="page"/>'
+    paragraphs = [
+        "<w:r><w:t>First. </w:t></w:r>" + f"<w:r>{rendered}<w:t>Second.</w:t></w:r>",
+        f"<w:r>{page_break}</w:r>",
+        f"<w:r>{rendered}<w:t>Third.</w:t></w:r>",
+        f"<w:r>{page_break}</w:r>",
+        f"<w:r>{rendered}{page_break}</w:r>",
+        f"<w:r>{rendered}<w:t>Fifth, after an empty one.</w:t></w:r>",
+        f"<w:r>{rendered}<w:t>Sixth.</w:t></w:r>",
+    ]
+    found = sandbox.read(made.docx_of("".join(f"<w:p>{runs}</w:p>" for runs in paragraphs)), "docx")
+    assert [block.page for block in found.blocks] == [1, 2, 3, 5, 6]
+
+
 def test_word_pages_nobody_can_know_are_not_made_up(sandbox: Sandbox) -> None:
     assert [p.page for p in passages(sandbox.read(made.docx([["No break at all."]]), "docx"))] == [None]
     long = ["A sentence of some length, said again and again. " * 20] * 5
