@@ -243,7 +243,10 @@ class KnowledgeSearcher:
             else _Text(phrase.id, phrase.text, item, passage, None)
             for phrase, item in found
         ]
-        lexical = LexicalIndex(text.text for text in texts) if len(texts) <= LEXICAL_LIMIT else None
+        if old is not None and [text.id for text in texts] == [text.id for text in old.texts]:
+            lexical = old.lexical  # an edit of who sees what; a phrase that changes has another id
+        else:
+            lexical = LexicalIndex(text.text for text in texts) if len(texts) <= LEXICAL_LIMIT else None
         log.info("knowledge_loaded", texts=len(texts), live=live.id if live else None)
         rows = {text.id: row for row, text in enumerate(texts)}
         visible = VisibleRows([text.item for text in texts])

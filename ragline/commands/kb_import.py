@@ -18,9 +18,9 @@ from ragline.settings import Settings
 from storage import conflicts, index, knowledge
 from storage.conflicts import Finding
 from storage.documents.folder import Folder, read_document
-from storage.documents.importing import Origin, Report, import_documents, import_from
+from storage.documents.importing import Origin, Report, Skipped, import_documents, import_from
 from storage.documents.sandbox import TYPES, Sandbox
-from storage.documents.sitemap import Sitemap, is_address
+from storage.documents.sitemap import BadSitemap, Sitemap, is_address
 from storage.embedder import make_embedder
 from storage.knowledge_files import FORMATS, FileContent, read_file
 from storage.neighbours import IndexNeighbours
@@ -139,13 +139,18 @@ def _sort(paths: Sequence[str], allowed: Collection[str]) -> _Named:
 
 
 def _documents(database: Database, named: _Named, report: Report, *, allow_empty: bool) -> None:
-    """Read all documents, and remove those that are gone from a folder or a site map that was read whole."""
-    with Sandbox() as sandbox:
+    """Read all documents. A folder or a site map that cannot be read is noted as one document that cannot."""
+    if not named.files and not named.origins:
+        return
+    with Sandbox() as sandbox, progress("Reading", None) as advance:
         for path in named.files:
             document = read_document(path, path.name)
-            import_documents(database, [document], report, origin=document.location, sandbox=sandbox)
+            import_documents(database, [document], report, origin=document.location, sandbox=sandbox, progress=advance)
         for origin in named.origins:
-            import_from(database, origin, report, sandbox=sandbox, allow_empty=allow_empty)
+            try:
+                import_from(database, origin, report, sandbox=sandbox, allow_empty=allow_empty, progress=advance)
+            except (ConfigurationError, BadSitemap) as error:
+                report.skipped.append(Skipped(origin.origin, origin.origin, str(error)))
 
 
 def check_items(

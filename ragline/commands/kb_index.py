@@ -40,9 +40,12 @@ def bare_rate(settings: Settings, texts: list[str]) -> float | None:
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, where there is anything to do; call what it yields with how many more are done."""
+def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, where there is anything to do; call what it yields with how many more are done.
+
+    ``total`` None: nobody knows yet.
+    """
     columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, disable=not errors.is_terminal or not total) as bar:
+    with Progress(*columns, console=errors, disable=not errors.is_terminal or total == 0) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.advance(task, done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -22,8 +22,14 @@ from storage.models import KnowledgeDocument, KnowledgeItem
 from storage.session import Database
 from storage.visibility import Visibility
 
+#: Told how many more documents have been found.
+Progress = Callable[[int], None]
 #: Raised with every change of what parsers and chunks make of the same file: documents are then read again.
 VERSION = 1
+
+
+def silently(done: int) -> None:
+    """The progress of nobody who watches."""
 
 
 class Document(NamedTuple):
@@ -86,6 +92,7 @@ def import_documents(
     *,
     origin: str,
     sandbox: Sandbox,
+    progress: Progress = silently,
     now: datetime | None = None,
 ) -> set[str]:
     """Read what is new or has changed since the last time; returns the locations that were found.
@@ -94,6 +101,7 @@ def import_documents(
     """
     when, seen = now or utcnow(), set()
     for document in found:
+        progress(1)
         seen.add(document.location)
         if isinstance(document, Skipped):
             report.skipped.append(document)
@@ -132,6 +140,7 @@ def import_from(
     *,
     sandbox: Sandbox,
     allow_empty: bool = False,
+    progress: Progress = silently,
     now: datetime | None = None,
 ) -> None:
     """:func:`import_documents` of all it holds, and the removal of what is gone from it.
@@ -139,7 +148,9 @@ def import_from(
     Raises :class:`ConfigurationError` where it is empty and was not, unless ``allow_empty``: more often than not a
     disk is missing then.
     """
-    seen = import_documents(database, origin.documents(), report, origin=origin.origin, sandbox=sandbox, now=now)
+    seen = import_documents(
+        database, origin.documents(), report, origin=origin.origin, sandbox=sandbox, progress=progress, now=now
+    )
     if not origin.whole:
         return
     with database.read() as session:
@@ -152,8 +163,7 @@ def import_from(
     ]
     if gone and not seen and not allow_empty:
         raise ConfigurationError(
-            f"{origin.origin} holds no documents now, and {len(gone)} came from it; "
-            "if they are to go, add --allow-empty"
+            f"holds no documents now, and {len(gone)} came from it; if they are to go, add --allow-empty"
         )
     report.removed += remove_documents(database, gone)
 

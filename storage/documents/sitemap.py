@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lxml import etree
 
-from ragline.errors import ConfigurationError, RaglineError
+from ragline.errors import RaglineError
 from storage.documents.importing import Document, Skipped
 from storage.documents.sandbox import TYPES
 from storage.documents.web import Fetcher, Page, Unfetched, inside, site
@@ -80,21 +80,19 @@ class Sitemap:
             try:
                 return Fetcher({site(self.name), *allowed}, private=inside(self.name)), None
             except Unfetched as error:
-                raise BadSitemap(f"{self.name} {error}") from error
+                raise BadSitemap(str(error)) from error
         try:
             first = _read(Path(self.name).read_bytes())
         except OSError as error:
-            raise ConfigurationError(f"{self.name}: cannot be read ({error.strerror})") from error
-        except BadSitemap as error:
-            raise BadSitemap(f"{self.name} {error}") from error
+            raise BadSitemap(f"cannot be read ({error.strerror})") from error
         own = {site(url) for url in (first.pages + first.maps)[:1]}
         return Fetcher(own | allowed, private=True), first
 
     def _fetched(self, fetcher: Fetcher) -> _Map:
         try:
             return _read(fetcher.get(self.name).content)
-        except (Unfetched, BadSitemap) as error:
-            raise BadSitemap(f"{self.name} {error}") from error
+        except Unfetched as error:
+            raise BadSitemap(str(error)) from error
 
     def _pages(self, fetcher: Fetcher, first: _Map) -> Iterator[str]:
         """Addresses of pages, each once; site maps below an index are read first."""

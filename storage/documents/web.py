@@ -104,7 +104,7 @@ class Fetcher:
                     "GET",
                     httpx.URL(url).copy_with(host=address),
                     headers={"Host": httpx.URL(url).netloc.decode()},
-                    extensions={"sni_hostname": httpx.URL(url).host},
+                    extensions={"sni_hostname": httpx.URL(url).raw_host.decode("ascii")},
                 ) as response:
                     if response.is_redirect:
                         url = urljoin(url, response.headers.get("location", ""))
@@ -149,7 +149,9 @@ class Fetcher:
 def _resolved(url: httpx.URL) -> list[str]:
     """The IP addresses of a host. Raises :class:`Unfetched`."""
     try:
-        found = socket.getaddrinfo(url.host, url.port or _PORTS.get(url.scheme), type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(
+            url.raw_host.decode("ascii"), url.port or _PORTS.get(url.scheme), type=socket.SOCK_STREAM
+        )
     except (OSError, UnicodeError):
         raise Unfetched("cannot be fetched (its host is not known)") from None
     return [str(entry[4][0]) for entry in found]
