@@ -100,13 +100,16 @@ def _without_frame(pages: list[list[_Line]]) -> list[list[_Line]]:
     """Pages without the running titles and page numbers at their edges."""
 
     def mark(line: _Line, number: int) -> str:
-        return re.sub(rf"\b{number}\b", "#", clean(line.text).lower())
+        """The line with a number at its edge as the distance from the page's own, the same on every page."""
+        text = clean(line.text).lower()
+        text = re.sub(r"^\d{1,5}\b|\b\d{1,5}$", lambda found: f"#{int(found[0]) - number}", text)
+        return re.sub(rf"(?<![#-])\b{number}\b", "#", text)
 
     seen: Counter[str] = Counter()
     for number, page in enumerate(pages, 1):
         seen.update({mark(line, number) for line in (*page[:1], *page[-1:])})
-    # Odd and even pages may have titles of their own.
-    running = {text for text, count in seen.items() if count >= 3 and 3 * count > len(pages)}
+    # Odd and even pages may have titles of their own; a number that grows with the pages is enough to know one by.
+    running = {text for text, count in seen.items() if count >= 3 and ("#" in text or 3 * count > len(pages))}
     kept = []
     for number, page in enumerate(pages, 1):
         for edge in (0, -1):
