@@ -18,6 +18,7 @@ from pipeline.steps.retrieve import Passage, Retrieval, retrieve
 from pipeline.turn import Answer, Citation, Classification, Turn, TurnMessage
 from ragline.ids import new_id
 from ragline.settings import Settings
+from storage.visibility import Scope
 
 Result = TypeVar("Result")
 
@@ -57,15 +58,40 @@ def make_policy(settings: Settings) -> Policy:
     )
 
 
-def search_step(classification: Classification, *, searcher: Searcher, k: int) -> Retrieval:
-    """Retrieve, where there is a question to search for."""
+def search_step(
+    classification: Classification, *, searcher: Searcher, k: int, channel: str | None = None, locale: str | None = None
+) -> Retrieval:
+    """Retrieve, where there is a question to search for, what is visible on ``channel`` in the customer's language."""
     if classification.request != "question":
         return Retrieval(passages=(), confidence=0.0)
-    return retrieve(classification.question, searcher=searcher, k=k)
+    scope = Scope(channel, language_asked(classification, locale))
+    return retrieve(classification.question, searcher=searcher, k=k, scope=scope)
 
 
-def ask(question: str | Sequence[str], *, settings: Settings, searcher: Searcher, model: LanguageModel | None) -> Asked:
-    """Classify, retrieve and generate; nothing is stored or sent. Several texts are the messages of one burst."""
+def language_asked(classification: Classification, locale: str | None) -> str:
+    """The language knowledge is shown by: that of the reply, or the customer's own, where letters cannot tell it.
+
+    ``locale`` (BCP 47) is what the channel says of the customer.
+    """
+    known = (locale or "").lower().replace("_", "-").partition("-")[0]
+    if classification.language == "en" and locale and known not in ("en", "ru"):
+        return locale
+    return classification.language
+
+
+def ask(
+    question: str | Sequence[str],
+    *,
+    settings: Settings,
+    searcher: Searcher,
+    model: LanguageModel | None,
+    channel: str | None = None,
+    locale: str | None = None,
+) -> Asked:
+    """Classify, retrieve and generate as for a customer of ``channel`` and ``locale``; nothing is stored or sent.
+
+    Several texts are the messages of one burst.
+    """
     steps: list[StepTime] = []
 
     def timed(name: str, work: Callable[[], Result]) -> Result:
@@ -85,9 +111,13 @@ def ask(question: str | Sequence[str], *, settings: Settings, searcher: Searcher
         return result
 
     texts = [question] if isinstance(question, str) else question
-    turn = Turn(id=new_id(), messages=tuple(TurnMessage(kind="text", text=text) for text in texts))
+    messages = tuple(TurnMessage(kind="text", text=text) for text in texts)
+    turn = Turn(id=new_id(), messages=messages, locale=locale)
     classification = timed("classify", lambda: classify(turn))
-    retrieval = timed("retrieve", lambda: search_step(classification, searcher=searcher, k=settings.knowledge.top_k))
+    k = settings.knowledge.top_k
+    retrieval = timed(
+        "retrieve", lambda: search_step(classification, searcher=searcher, k=k, channel=channel, locale=locale)
+    )
     answer = timed("generate", lambda: generate(classification, retrieval, policy=make_policy(settings), model=model))
     return Asked(
         answer=answer.text,

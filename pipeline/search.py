@@ -7,24 +7,27 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlmodel import col, select
 
 from pipeline.embedders import make_embedder
 from ragline.batching import Batched
+from ragline.clock import utcnow
 from ragline.logs import get_logger
 from ragline.settings import Settings
 from storage import knowledge
-from storage.embedder.base import Embedder
-from storage.index import LiveIndex, check_embedder, is_complete, live_index
+from storage.embedder.base import Embedder, Vectors
+from storage.index import LiveIndex, check_embedder, count_texts, is_complete, live_index
 from storage.lexical import LexicalIndex, normalise
 from storage.models import KnowledgeItem, KnowledgePhrase
 from storage.session import Database
 from storage.vectors import make_store
 from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, VectorStore
+from storage.visibility import EVERYWHERE, Nearest, Scope, VisibleRows, nearest_visible
 
 #: Nearest texts taken from each side before they are joined by item.
 NEAREST = 50
@@ -41,7 +44,10 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Candidate:
-    """One item with its best similarities to the question (cosines, 0 to 1; ``exact``: same words)."""
+    """One item with its best similarities to the question (cosines, 0 to 1; ``exact``: same words).
+
+    The last three are of a document passage: what is cited.
+    """
 
     id: str
     question: str | None
@@ -51,13 +57,16 @@ class Candidate:
     stems: float
     trigrams: float
     exact: bool
+    source: str | None = None
+    heading: str | None = None
+    page: int | None = None
 
 
 class Searcher(Protocol):
     """What the retrieve step needs of the knowledge base."""
 
-    def search(self, question: str) -> Sequence[Candidate]:
-        """Candidates in no particular order; empty when the base is empty."""
+    def search(self, question: str, scope: Scope = EVERYWHERE) -> Sequence[Candidate]:
+        """Candidates the scope may see now, in no particular order; empty when there are none."""
         ...
 
     def warm_up(self) -> None:
@@ -71,6 +80,7 @@ class _Text:
     text: str
     item: KnowledgeItem
     passage: bool
+    source: str | None
 
 
 @dataclass(frozen=True)
@@ -81,14 +91,18 @@ class _Snapshot:
     live: LiveIndex | None
     texts: list[_Text]
     rows: dict[str, int]
+    #: Texts of the base, drafts and archived ones too, which the index holds all the same.
+    indexed: int
     lexical: LexicalIndex | None
+    visible: VisibleRows
     #: The index holds these very texts, so what it answers can be kept.
     complete: bool
-    nearest: OrderedDict[str, list[Hit]] = field(default_factory=OrderedDict)
+    #: By question and how many were asked for.
+    nearest: OrderedDict[tuple[str, int], list[Hit]] = field(default_factory=OrderedDict)
 
-    def remember(self, question: str, hits: list[Hit]) -> None:
+    def remember(self, asked: tuple[str, int], hits: list[Hit]) -> None:
         if self.complete:
-            self.nearest[question] = hits
+            self.nearest[asked] = hits
             while len(self.nearest) > REMEMBERED:
                 self.nearest.popitem(last=False)
 
@@ -109,7 +123,7 @@ class KnowledgeSearcher:
         self._database, self._store, self._embedder, self._setting = database, store, embedder, setting
         self._first_store = first_store
         self._lock = threading.Lock()
-        self._dense: Batched[str, list[Hit]] = Batched(self._nearest, most=BATCH)
+        self._dense: Batched[tuple[str, int], list[Hit]] = Batched(self._nearest, most=BATCH)
         self._snapshot: _Snapshot | None = None
         self._checked = 0.0
 
@@ -120,24 +134,21 @@ class KnowledgeSearcher:
             with suppress(StoreUnavailable):  # the first search will say so
                 self._store(name).ping()
 
-    def search(self, question: str) -> list[Candidate]:
+    def search(self, question: str, scope: Scope = EVERYWHERE) -> list[Candidate]:
         snapshot = self._current()
         if not snapshot.texts:
             return []
-        dense = snapshot.nearest.get(question)
-        if dense is None:
-            dense = self._dense(question)
-            snapshot.remember(question, dense)
+        seen = snapshot.visible.mask(scope, utcnow())
+        dense, farthest = self._visible_nearest(question, snapshot, seen)
         stems = trigrams = np.zeros(len(snapshot.texts), dtype=np.float32)
-        rows = {snapshot.rows[hit.id] for hit in dense if hit.id in snapshot.rows}
+        rows = {snapshot.rows[hit.id] for hit in dense}
         if snapshot.lexical:
-            stems, trigrams = snapshot.lexical.scores(question)
+            stems, trigrams = (scores * seen for scores in snapshot.lexical.scores(question))
             for scores in (stems, trigrams):
                 best = np.argpartition(-scores, min(NEAREST, len(scores)) - 1)[:NEAREST]
                 rows |= {int(row) for row in best if scores[row] > 0}
         near = {hit.id: hit.score for hit in dense}
         # A text that only its words brought here is at most as near as the farthest of the nearest.
-        farthest = min(near.values(), default=0.0) if len(near) >= NEAREST else 0.0
         asked = normalise(question)
         found: dict[str, Candidate] = {}
         best_text: dict[str, float] = {}
@@ -159,23 +170,48 @@ class KnowledgeSearcher:
                 stems=max(float(stems[row]), known.stems if known else 0.0),
                 trigrams=max(float(trigrams[row]), known.trigrams if known else 0.0),
                 exact=exact or bool(known and known.exact),
+                source=text.source,
+                heading=text.item.heading,
+                page=text.item.page,
             )
         return list(found.values())
 
-    def _nearest(self, questions: Sequence[str]) -> list[list[Hit]]:
+    def _visible_nearest(self, question: str, snapshot: _Snapshot, seen: NDArray[np.bool_]) -> Nearest:
+        """The nearest texts of those that may be seen, by the index."""
+
+        def fetch(k: int) -> list[Hit]:
+            hits = snapshot.nearest.get((question, k))
+            if hits is None:
+                hits = self._dense((question, k))
+                snapshot.remember((question, k), hits)
+            return hits
+
+        def keep(text: str) -> bool:
+            row = snapshot.rows.get(text)
+            return row is not None and bool(seen[row])
+
+        share = float(seen.sum()) / max(snapshot.indexed, 1)
+        return nearest_visible(fetch, keep, wanted=NEAREST, share=share)
+
+    def _nearest(self, asked: Sequence[tuple[str, int]]) -> list[list[Hit]]:
         live = self._current().live
         if live is None:
-            return [[] for _ in questions]
+            return [[] for _ in asked]
         check_embedder(live, self._embedder, self._setting)
-        vectors = self._embedder.encode_queries(questions)
+        vectors = self._embedder.encode_queries([question for question, _ in asked])
+        most = max(k for _, k in asked)
+        found = self._query(live, vectors, most)
+        return [hits[:k] for hits, (_, k) in zip(found, asked, strict=True)]
+
+    def _query(self, live: LiveIndex, vectors: Vectors, k: int) -> list[list[Hit]]:
         try:
-            return self._store(live.store).query(live.collection, vectors, NEAREST)
+            return self._store(live.store).query(live.collection, vectors, k)
         except CollectionMissing:
             # The index was swapped a moment ago and the old collection is gone.
             newer = self._current(now=True).live
             if newer is None or newer == live:
                 raise
-            return self._store(newer.store).query(newer.collection, vectors, NEAREST)
+            return self._store(newer.store).query(newer.collection, vectors, k)
 
     def _current(self, *, now: bool = False) -> _Snapshot:
         with self._lock:
@@ -194,16 +230,27 @@ class KnowledgeSearcher:
             if old is not None and old.revision == revision:
                 if same and not complete:
                     return old
-                return _Snapshot(revision, live, old.texts, old.rows, old.lexical, complete)
+                return replace(old, live=live, complete=complete, nearest=OrderedDict())
             found = session.exec(
                 select(KnowledgePhrase, KnowledgeItem)
                 .join(KnowledgeItem, col(KnowledgeItem.id) == KnowledgePhrase.item_id)
                 .where(KnowledgeItem.status == "active")
             ).all()
-        texts = [_Text(phrase.id, phrase.text, item, phrase.kind == "passage") for phrase, item in found]
-        lexical = LexicalIndex(text.text for text in texts) if len(texts) <= LEXICAL_LIMIT else None
+            sources, indexed = knowledge.document_sources(session), count_texts(session)
+        texts = [
+            _Text(phrase.id, phrase.text, item, passage, sources.get(item.document_id or "", item.source))
+            if (passage := phrase.kind == "passage")
+            else _Text(phrase.id, phrase.text, item, passage, None)
+            for phrase, item in found
+        ]
+        if old is not None and [text.id for text in texts] == [text.id for text in old.texts]:
+            lexical = old.lexical  # an edit of who sees what; a phrase that changes has another id
+        else:
+            lexical = LexicalIndex(text.text for text in texts) if len(texts) <= LEXICAL_LIMIT else None
         log.info("knowledge_loaded", texts=len(texts), live=live.id if live else None)
-        return _Snapshot(revision, live, texts, {text.id: row for row, text in enumerate(texts)}, lexical, complete)
+        rows = {text.id: row for row, text in enumerate(texts)}
+        visible = VisibleRows([text.item for text in texts])
+        return _Snapshot(revision, live, texts, rows, indexed, lexical, visible, complete)
 
 
 def make_searcher(settings: Settings, database: Database, *, threads: int = 1) -> KnowledgeSearcher:

@@ -43,8 +43,13 @@ class Classification(Frozen):
 
 
 class Citation(Frozen):
+    """What an answer rests on. ``source`` (a file's path, an address), ``heading`` and ``page`` are of a document."""
+
     id: str
     title: str
+    source: str | None = None
+    heading: str | None = None
+    page: int | None = None
 
 
 class Usage(Frozen):

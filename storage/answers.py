@@ -15,7 +15,7 @@ from storage.models import Message, Outbox, StepRun, Turn
 
 @dataclass(frozen=True)
 class Answer:
-    """The text that was sent, and how the engine came to it. ``citations``: [{"id", "title"}]."""
+    """The text that was sent, and how the engine came to it. ``citations``: see :func:`citations`."""
 
     text: str
     mode: str | None
@@ -107,8 +107,12 @@ def _answer(sent: Sequence[Outbox], runs: Sequence[StepRun], mode: str | None) -
 
 
 def citations(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The citations of a generate step's result: [{"id", "title"}]."""
-    return [{"id": item.get("id"), "title": item.get("title")} for item in result.get("citations") or []]
+    """The citations of a generate step's result: [{"id", "title"}], of documents with "source", "heading", "page"."""
+    return [
+        {"id": item.get("id"), "title": item.get("title")}
+        | {name: item[name] for name in ("source", "heading", "page") if item.get(name) is not None}
+        for item in result.get("citations") or []
+    ]
 
 
 def _line(row: Outbox) -> str:

@@ -3,7 +3,9 @@
 An item a row: ``id``, ``questions`` (a list; in a cell one phrasing a line or `` | `` between them), ``answer``,
 ``tags``, ``locale``. Or a phrasing a row: ``question``, ``answer``, ``answer_id``; rows of one ``answer_id`` are one
 item.
-``answer`` null: a label-only item. ``question`` null: the answer is a document passage.
+``answer`` null: a label-only item. ``question`` null: the answer is a document passage, which may have ``heading``,
+``page`` and ``source``. Who sees an item and when: ``status``, ``valid_from``, ``valid_until``, ``channels``,
+``languages``; an item whose rows name none of these keeps what it has.
 """
 
 from __future__ import annotations
@@ -18,10 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from ragline.errors import ConfigurationError, RaglineError
+from storage.visibility import Visibility
+from storage.visibility_fields import FIELDS, read_visibility, write_visibility
 
 FORMATS = (".jsonl", ".csv", ".xlsx")
-_COLUMNS = ("id", "questions", "answer", "tags", "locale")
+_COLUMNS = ("id", "questions", "answer", "tags", "locale", *FIELDS, "source", "heading", "page")
 _KNOWN = {*_COLUMNS, "question", "answer_id"}
+#: Written even where there is nothing to say.
+_ALWAYS = ("id", "question", "questions", "answer", "tags", "locale")
 
 
 class BadRow(RaglineError):
@@ -30,13 +36,20 @@ class BadRow(RaglineError):
 
 @dataclass
 class ItemRow:
-    """One item of a file, gathered from one or more rows. ``answer`` None: label-only."""
+    """One item of a file, gathered from one or more rows. ``answer`` None: label-only.
+
+    ``visibility`` None: nothing is said of it. The last three are of a passage.
+    """
 
     id: str
     answer: str | None
     questions: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     locale: str | None = None
+    visibility: Visibility | None = None
+    source: str | None = None
+    heading: str | None = None
+    page: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,23 +103,11 @@ def read_row(row: dict[str, Any]) -> ItemRow:
 
 def write_file(path: Path, items: Iterable[ItemRow]) -> int:
     """Write items in the form :func:`read_file` takes; returns how many."""
-    rows = [
-        {
-            "id": item.id,
-            "questions": item.questions or None,
-            "answer": item.answer,
-            "tags": item.tags,
-            "locale": item.locale,
-        }
-        for item in items
-    ]
+    rows = [as_row(item) for item in items]
     suffix = path.suffix.lower()
     if suffix == ".jsonl":
         lines = (
-            json.dumps(
-                {("question" if key == "questions" and value is None else key): value for key, value in row.items()},
-                ensure_ascii=False,
-            )
+            json.dumps({key: value for key, value in row.items() if key in _ALWAYS or value}, ensure_ascii=False)
             for row in rows
         )
         path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
@@ -129,9 +130,29 @@ def write_file(path: Path, items: Iterable[ItemRow]) -> int:
     return len(rows)
 
 
-def _cells(row: dict[str, Any]) -> list[str | None]:
-    questions, tags = "\n".join(row["questions"] or ()), ", ".join(row["tags"])
-    return [row["id"], questions or None, row["answer"], tags or None, row["locale"]]
+def as_row(item: ItemRow) -> dict[str, Any]:
+    """An item by the names of the columns, as JSON takes it; a passage has ``question`` null."""
+    return {
+        "id": item.id,
+        **({"questions": item.questions} if item.questions else {"question": None}),
+        "answer": item.answer,
+        "tags": item.tags,
+        "locale": item.locale,
+        **write_visibility(item.visibility),
+        "source": item.source,
+        "heading": item.heading,
+        "page": item.page,
+    }
+
+
+def _cells(row: dict[str, Any]) -> list[str | int | None]:
+    cells: list[str | int | None] = []
+    for name in _COLUMNS:
+        value = row.get(name)
+        if isinstance(value, list):
+            value = ("\n" if name == "questions" else ", ").join(value)
+        cells.append(value or None)
+    return cells
 
 
 def _gather(items: dict[str, ItemRow], row: dict[str, Any]) -> None:
@@ -153,12 +174,22 @@ def _gather(items: dict[str, ItemRow], row: dict[str, Any]) -> None:
     item_id = _identifier(row.get("answer_id") if one_a_row else row.get("id"), answer, questions)
     tags = _texts(row.get("tags"), "tags", ",", ";")
     locale = _text(row.get("locale"), "locale")
+    try:
+        visibility = read_visibility(row)
+    except ValueError as error:
+        raise BadRow(str(error)) from None
     known = items.get(item_id)
     if known is None:
-        items[item_id] = ItemRow(item_id, answer, list(dict.fromkeys(questions)), tags, locale)
+        items[item_id] = ItemRow(item_id, answer, list(dict.fromkeys(questions)), tags, locale, visibility)
+        if passage:
+            items[item_id].source = (_text(row.get("source"), "source") or "")[:200] or None
+            items[item_id].heading, items[item_id].page = _text(row.get("heading"), "heading"), _page(row.get("page"))
         return
     if known.answer != answer:
         raise BadRow(f"repeats the id '{item_id}' with another answer")
+    if visibility and known.visibility not in (None, visibility):
+        raise BadRow(f"repeats the id '{item_id}' with another status, validity, channels or languages")
+    known.visibility = visibility or known.visibility
     known.questions = list(dict.fromkeys([*known.questions, *questions]))
     known.tags = list(dict.fromkeys([*known.tags, *tags]))
 
@@ -188,6 +219,15 @@ def _text(value: Any, name: str) -> str | None:
         value = int(value)
     text = str(value).replace("\x00", "").encode("utf-8", "replace").decode().strip()
     return text or None
+
+
+def _page(value: Any) -> int | None:
+    text = _text(value, "page")
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1 or len(text) > 6:
+        raise BadRow("has a page that is no number from 1")
+    return int(text)
 
 
 def _texts(value: Any, name: str, *separators: str) -> list[str]:

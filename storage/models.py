@@ -290,8 +290,28 @@ class PollLease(SQLModel, table=True):
     until: datetime = _when(nullable=False)
 
 
+class KnowledgeDocument(SQLModel, table=True):
+    """A file or page whose passages are items of the base. Its ``location`` tells it apart."""
+
+    __tablename__: ClassVar[Any] = "knowledge_document"
+    __table_args__ = (UniqueConstraint("location_digest", name="uq_document_location"),)
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    location: str = Field(sa_type=Text, description="Absolute path, or address of the page.")
+    location_digest: str = Field(max_length=64, description="SHA-256 of the location, which may be long.")
+    origin: str = Field(sa_type=Text, description="The folder, the file or the site map it was imported by.")
+    source: str = Field(sa_type=Text, description="What is cited: the path in the folder, or the address.")
+    title: str = Field(default="", sa_type=Text)
+    digest: str = Field(max_length=64, description="SHA-256 of the content and of the version of the parsers.")
+    created_at: datetime = _now()
+    updated_at: datetime = _now()
+
+
 class KnowledgeItem(SQLModel, table=True):
-    """One answer of the knowledge base. ``answer`` null: the id itself stands for the answer."""
+    """One answer of the knowledge base. ``answer`` null: the id itself stands for the answer.
+
+    Who sees it and when: :mod:`storage.visibility`. A passage of a document says where it stands there.
+    """
 
     __tablename__: ClassVar[Any] = "knowledge_item"
 
@@ -299,8 +319,17 @@ class KnowledgeItem(SQLModel, table=True):
     answer: str | None = Field(default=None, sa_type=Text)
     tags: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     locale: str | None = Field(default=None, max_length=16)
-    status: str = Field(default="active", max_length=12, description="active | archived")
+    status: str = Field(default="active", max_length=12, description="draft | active | archived")
+    valid_from: datetime | None = _when()
+    valid_until: datetime | None = _when()
+    channels: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    languages: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     source: str = Field(default="manual", max_length=200, description="Where it came from: manual, demo, a file name.")
+    document_id: str | None = Field(
+        default=None, index=True, max_length=36, description="The document it is a passage of, which is its source."
+    )
+    heading: str | None = Field(default=None, sa_type=Text, description="Title and headings the passage stands under.")
+    page: int | None = Field(default=None, description="Page of the document, from 1; null where it has no pages.")
     created_at: datetime = _now()
     updated_at: datetime = _now()
 

@@ -187,7 +187,8 @@ def _classify(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
 
 def _retrieve(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
     classification = Classification.model_validate(held.results["classify"])
-    found = search_step(classification, searcher=runtime.searcher, k=runtime.settings.knowledge.top_k)
+    talk, k = held.conversation, runtime.settings.knowledge.top_k
+    found = search_step(classification, searcher=runtime.searcher, k=k, channel=talk.channel, locale=talk.locale)
     return Done(found.model_dump(mode="json")), None
 
 

@@ -53,8 +53,7 @@ def generate(
     best = retrieval.passages[0] if retrieval.passages else None
     confidence = retrieval.confidence
     if best and best.question and "direct" in policy.modes and confidence >= policy.direct_threshold:
-        citation = Citation(id=best.id, title=best.question)
-        return Answer(text=best.answer, mode="direct", confidence=confidence, citations=(citation,))
+        return Answer(text=best.answer, mode="direct", confidence=confidence, citations=(_citation(best),))
     if best and model and "grounded" in policy.modes and confidence >= policy.grounded_threshold:
         return _grounded(classification, retrieval, policy=policy, model=model, history=history)
     return _reply("unknown", language, flag="no_answer", confidence=confidence)
@@ -65,7 +64,9 @@ def _grounded(
 ) -> Answer:
     system, template = load("base_system_prompt"), load("text_answer_template")
     prompt = template.render(
-        passages=[{"title": as_data(p.question or ""), "text": as_data(p.answer)} for p in retrieval.passages],
+        passages=[
+            {"title": as_data(p.question or p.heading or ""), "text": as_data(p.answer)} for p in retrieval.passages
+        ],
         history=[(role, as_data(text)) for role, text in _fit(history(), policy.history_tokens, model)],
         question=as_data(classification.question),
     )
@@ -109,7 +110,16 @@ def _cited(text: str, passages: Sequence[Passage]) -> tuple[str, tuple[Citation,
     words = _shingles(plain)
     quoted = [i for i, passage in enumerate(passages, 1) if words & _shingles(passage.answer)]
     used = [passages[i - 1] for i in dict.fromkeys([*numbers, *quoted]) if 1 <= i <= len(passages)]
-    return plain, tuple(Citation(id=p.id, title=p.question or p.answer[:80]) for p in used)
+    return plain, tuple(_citation(p) for p in used)
+
+
+def _citation(passage: Passage) -> Citation:
+    if passage.question:
+        return Citation(id=passage.id, title=passage.question)
+    title = passage.heading or passage.answer[:80]
+    return Citation(
+        id=passage.id, title=title, source=passage.source, heading=passage.heading, page=passage.page
+    )  # fmt: skip
 
 
 def _shingles(text: str) -> set[tuple[str, ...]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pydantic import Field
 
 from pipeline.confidence import Calibration, calibration
-from pipeline.search import Searcher
+from pipeline.search import Candidate, Searcher
 from pipeline.turn import Frozen
+from storage.visibility import EVERYWHERE, Scope
 
 
 class Passage(Frozen):
     """One knowledge item. ``question`` is its phrasing nearest to what was asked; None for a document passage.
 
-    ``score``: the probability that this item is the right one, before the question of whether any is.
+    ``score``: the probability that this item is the right one, before the question of whether any is. ``source``,
+    ``heading`` and ``page`` say where a document passage stands.
     """
 
     id: str
@@ -20,6 +22,9 @@ class Passage(Frozen):
     question: str | None
     answer: str
     locale: str | None = None
+    source: str | None = None
+    heading: str | None = None
+    page: int | None = None
 
 
 class Retrieval(Frozen):
@@ -29,12 +34,27 @@ class Retrieval(Frozen):
     confidence: float = Field(0.0, ge=0, le=1)
 
 
-def retrieve(question: str, *, searcher: Searcher, k: int, fitted: Calibration | None = None) -> Retrieval:
-    """The at most ``k`` best items. ``fitted`` defaults to the calibration in the package."""
+def retrieve(
+    question: str, *, searcher: Searcher, k: int, scope: Scope = EVERYWHERE, fitted: Calibration | None = None
+) -> Retrieval:
+    """The at most ``k`` best items that ``scope`` may see now.
+
+    ``fitted`` defaults to the calibration in the package.
+    """
     fitted = fitted or calibration()
-    ranked = fitted.rank(question, searcher.search(question))
-    passages = tuple(
-        Passage(id=c.id, score=round(score, 6), question=c.question, answer=c.answer, locale=c.locale)
-        for c, score in ranked[:k]
-    )
+    ranked = fitted.rank(question, searcher.search(question, scope))
+    passages = tuple(_passage(candidate, score) for candidate, score in ranked[:k])
     return Retrieval(passages=passages, confidence=fitted.confidence(question, ranked))
+
+
+def _passage(found: Candidate, score: float) -> Passage:
+    return Passage(
+        id=found.id,
+        score=round(score, 6),
+        question=found.question,
+        answer=found.answer,
+        locale=found.locale,
+        source=found.source,
+        heading=found.heading,
+        page=found.page,
+    )

@@ -17,17 +17,26 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def ask(question: Annotated[str, typer.Argument(help="The question.")], as_json: AsJson = False) -> None:
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    channel: Annotated[str | None, typer.Option(help="As a customer of this channel.")] = None,
+    locale: Annotated[str | None, typer.Option(help="As a customer whose channel says this language.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Ask one question and see how it is answered. Nothing is stored or sent."""
     with plain_errors(), services("database", "chroma") as settings:
         searcher = make_searcher(settings, get_database())
         searcher.warm_up()
-        found = answer(question, settings=settings, searcher=searcher, model=make_language_model(settings))
+        model = make_language_model(settings)
+        found = answer(question, settings=settings, searcher=searcher, model=model, channel=channel, locale=locale)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
     console.print(found.answer, markup=False, highlight=False)
     console.print(f"\n{found.mode}, confidence {found.confidence:.2f}", style="bold")
+    for cited in found.citations:
+        place = ", ".join(part for part in (cited.source, f"page {cited.page}" if cited.page else None) if part)
+        console.print(f"{cited.title} ({place})" if place else cited.title, markup=False, highlight=False)
     print_table(
         ("score", "item", "question"),
         ((f"{p.score:.3f}", p.id, p.question or p.answer[:80]) for p in found.passages),

@@ -38,10 +38,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
 
 
 @contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error where a person watches; told how many more are done."""
+def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error where a person watches; told how many more are done. ``total`` None: nobody knows yet."""
     columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, disable=not errors.is_terminal or not total) as progress:
+    with Progress(*columns, console=errors, disable=not errors.is_terminal or total == 0) as progress:
         task = progress.add_task(label, total=total)
         yield lambda done: progress.advance(task, done)
 

@@ -1,6 +1,7 @@
 """The knowledge base in SQL and the index that follows it, on both databases."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from storage.models import KnowledgePhrase, VectorIndex
 from storage.session import Database
 from storage.vectors.base import CollectionMissing, StoreUnavailable
 from storage.vectors.memory import MemoryStore
+from storage.visibility import Visibility
 
 
 class Letters:
@@ -36,7 +38,12 @@ class Letters:
     encode_queries = encode_passages
 
 
-ROWS = [ItemRow("a", "Alpha", ["apple pie", "apple tart"]), ItemRow("b", None, ["zebra"]), ItemRow("c", "A document.")]
+SEEN = Visibility()
+ROWS = [
+    ItemRow("a", "Alpha", ["apple pie", "apple tart"], visibility=SEEN),
+    ItemRow("b", None, ["zebra"], visibility=SEEN),
+    ItemRow("c", "A document.", visibility=SEEN, source="guide.pdf", heading="Guide", page=3),
+]
 
 
 def put(database: Database, *rows: ItemRow) -> Changes:
@@ -69,9 +76,25 @@ def test_the_same_rows_again_change_nothing(database: Database) -> None:
 
 def test_a_changed_item_is_replaced_with_its_phrasings(database: Database) -> None:
     put(database, *ROWS)
-    changed = ItemRow("a", "Alpha 2", ["apple pie", "strudel"], ["x"], "en")
+    changed = ItemRow("a", "Alpha 2", ["apple pie", "strudel"], ["x"], "en", SEEN)
     assert put(database, changed, *ROWS[1:]) == Changes(updated=1, unchanged=2)
     assert next(knowledge.list_items(database, ids=["a"])) == changed
+
+
+def test_what_a_row_does_not_say_of_visibility_stays(database: Database) -> None:
+    row = ItemRow("a", "Alpha", ["apple pie"])
+    put(database, row)
+    assert knowledge.set_visibility(database, ["a", "nobody"], {"status": "archived", "channels": ("api",)}) == (
+        ["a"],
+        ["nobody"],
+    )
+    assert put(database, row) == Changes(unchanged=1)
+    assert put(database, replace(row, answer="Beta")) == Changes(updated=1)
+    [found] = knowledge.list_items(database)
+    assert (found.answer, found.visibility) == ("Beta", Visibility("archived", channels=("api",)))
+    assert put(database, replace(row, visibility=SEEN)) == Changes(updated=1)
+    [found] = knowledge.list_items(database)
+    assert found.visibility == SEEN
 
 
 def test_the_index_follows(database: Database) -> None:

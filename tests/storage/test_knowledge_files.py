@@ -1,6 +1,7 @@
 """Knowledge files in all their forms: what is read, what is refused and why, and that an export comes back."""
 
 import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,11 @@ from openpyxl import Workbook
 
 from ragline.errors import ConfigurationError
 from storage.knowledge_files import ItemRow, read_file, write_file
+from storage.visibility import Visibility
+
+LIMITED = Visibility(
+    "archived", datetime(2026, 1, 2, 3, tzinfo=UTC), datetime(2026, 12, 31, 21, tzinfo=UTC), ("api", "widget"), ("ru",)
+)
 
 
 def jsonl(path: Path, *rows: Any) -> Path:
@@ -75,15 +81,53 @@ def test_xlsx_numbers_become_text(tmp_path: Path) -> None:
     assert [problem.row for problem in found.problems] == [4]
 
 
+def test_who_sees_an_item_and_when(tmp_path: Path) -> None:
+    item = {"id": "a", "question": "Q", "answer": "A"}
+    path = jsonl(
+        tmp_path / "kb.jsonl",
+        item | {"id": "plain"},
+        item | {"id": "days", "valid_from": "2026-12-01", "valid_until": "2026-12-31"},
+        item | {"id": "times", "valid_until": "2026-12-31T18:00+03:00", "channels": ["API"], "languages": "ru, pt_BR"},
+        item | {"status": "gone"},
+        item | {"valid_from": "tomorrow"},
+        item | {"valid_from": "2026-12-02", "valid_until": "2026-12-01"},
+        item | {"channels": "telegramm"},
+        item | {"languages": ["russian!"]},
+    )
+    found = read_file(path)
+    seen = {row.id: row.visibility for row in found.items}
+    assert seen == {
+        "plain": None,
+        "days": Visibility("active", datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)),
+        "times": Visibility("active", None, datetime(2026, 12, 31, 15, tzinfo=UTC), ("api",), ("ru", "pt-BR")),
+    }, "the last day counts as a whole"
+    reasons = [problem.reason for problem in found.problems]
+    assert [
+        next(word for word in ("status", "valid_from that", "until", "channel", "language") if word in reason).split()[
+            0
+        ]
+        for reason in reasons
+    ] == ["status", "valid_from", "until", "channel", "language"]
+    assert "known: api" in reasons[3]
+    book = Workbook()
+    book.active.append(["question", "answer", "valid_until", "channels", "status"])
+    book.active.append(["Q", "A", date(2026, 12, 31), "api; widget", "draft"])
+    book.save(tmp_path / "kb.xlsx")
+    [row] = read_file(tmp_path / "kb.xlsx").items
+    assert row.visibility == Visibility("draft", None, datetime(2027, 1, 1, tzinfo=UTC), ("api", "widget"))
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "xlsx"])
 def test_an_export_comes_back_as_it_was(tmp_path: Path, suffix: str) -> None:
     items = [
         ItemRow("1", "Ответ, с запятой;\nи строкой", ["Вопрос?", 'С "кавычками"'], ["t"], "ru"),
         ItemRow("label", None, ["Only a label"], [], None),
-        ItemRow("doc", "A passage.", [], [], "en"),
+        ItemRow("doc", "A passage.", [], [], "en", source="guide.pdf", heading="Guide › Care", page=12),
+        ItemRow("old", "No.", ["Old?"], visibility=LIMITED),
+        ItemRow("all", "Yes.", ["All?"], visibility=Visibility()),
     ]
     path = tmp_path / f"out.{suffix}"
-    assert write_file(path, items) == 3
+    assert write_file(path, items) == 5
     found = read_file(path)
     assert found.problems == []
     assert found.items == items

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from storage import migrate
 from storage.session import make_engine
@@ -32,3 +32,27 @@ def test_several_at_once_are_safe(empty_database_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: migrate.upgrade(empty_database_url), range(4)))
     assert migrate.differences(empty_database_url) == []
+
+
+def test_knowledge_that_is_there_survives(empty_database_url: str) -> None:
+    url = empty_database_url
+    migrate.upgrade(url, "20261123_2")
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        now = "2026-11-23 00:00:00"
+        item = f"'a', 'A.', '[]', NULL, 'active', 'manual', '{now}', '{now}'"
+        columns = "id, answer, tags, locale, status, source, created_at, updated_at"
+        connection.execute(text(f"INSERT INTO knowledge_item ({columns}) VALUES ({item})"))
+        connection.execute(
+            text("INSERT INTO knowledge_phrase (id, item_id, kind, position, text, digest) "
+                 "VALUES ('p', 'a', 'question', 0, 'Q?', 'd')")
+        )  # fmt: skip
+    migrate.upgrade(url)
+    with engine.connect() as connection:
+        row = connection.execute(text("SELECT item_id, channels, languages, valid_from FROM knowledge_phrase "
+                                      "JOIN knowledge_item ON item_id = knowledge_item.id")).one()  # fmt: skip
+    migrate.downgrade(url, "20261123_2")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM knowledge_phrase")).scalar() == 1
+    engine.dispose()
+    assert [str(value) for value in row] == ["a", "[]", "[]", "None"]

@@ -84,7 +84,7 @@ class World:
         self.sender = sender or Scripted()
         monkeypatch.setattr(self.runtime, "sender", lambda channel, account: self.sender)
         monkeypatch.setattr(self.runtime, "announce", lambda conversation_id: None)
-        monkeypatch.setattr("pipeline.run.retrieve", lambda question, *, searcher, k: searcher.found)
+        monkeypatch.setattr("pipeline.run.retrieve", lambda question, *, searcher, k, scope: searcher.found)
         self.database = database
 
     def turn(self, text: str = "when does it come?") -> str:

@@ -14,8 +14,13 @@ UNDELIVERABLE = "the customer could not be reached; the answer is kept"
 
 
 class Citation(BaseModel):
+    """What the answer rests on; the last three where it is a passage of a document."""
+
     id: str | None
     title: str | None
+    source: str | None = Field(None, description="Path of the file in its folder, or address of the page.")
+    heading: str | None = Field(None, description="Title and headings the passage stands under.")
+    page: int | None = Field(None, description="Page of the document, from 1.")
 
 
 class AnswerView(BaseModel):

@@ -1,6 +1,6 @@
 """What an index that is being built already holds.
 
-Revision ID: 20261127_stores
+Revision ID: 20261127_1
 Revises: 20261123_2
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "20261127_stores"
+revision = "20261127_1"
 down_revision = "20261123_2"
 branch_labels = None
 depends_on = None

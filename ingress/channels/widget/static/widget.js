@@ -22,14 +22,14 @@
       open: "Open chat", close: "Close chat", title: "Support chat", log: "Messages", label: "Message",
       placeholder: "Write a message…", send: "Send", sending: "Sending…", failed: "Not sent", retry: "Retry",
       lost: "Connection lost. Reconnecting…", refused: "The chat is unavailable right now.", typing: "Typing…",
-      visitor: "You", assistant: "Assistant", operator: "Operator", sources: "Sources", unread: "Unread messages",
+      visitor: "You", assistant: "Assistant", operator: "Operator", sources: "Sources", page: "p.", unread: "Unread messages",
       over: "Too long, characters over the limit",
     },
     ru: {
       open: "Открыть чат", close: "Закрыть чат", title: "Чат поддержки", log: "Сообщения", label: "Сообщение",
       placeholder: "Напишите сообщение…", send: "Отправить", sending: "Отправляем…", failed: "Не отправлено",
       retry: "Повторить", lost: "Нет связи. Подключаемся снова…", refused: "Чат сейчас недоступен.",
-      typing: "Печатает…", visitor: "Вы", assistant: "Ассистент", operator: "Оператор", sources: "Источники",
+      typing: "Печатает…", visitor: "Вы", assistant: "Ассистент", operator: "Оператор", sources: "Источники", page: "стр.",
       unread: "Непрочитанных сообщений", over: "Слишком длинно, лишних знаков",
     },
   }[locale];
@@ -281,7 +281,8 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     item.node = h("div", { className: `msg ${item.role}` },
       h("span", { className: "sr" }, `${words[item.role]}: `),
       h("div", { className: "bubble" }, ...rich(item.text)));
-    const named = [...new Set((item.citations || []).map((source) => source.title).filter(Boolean))];
+    const named = [...new Set((item.citations || []).filter((source) => source.title)
+      .map(({ title, page }) => (page ? `${title}, ${words.page} ${page}` : title)))];
     if (named.length) item.node.append(h("div", { className: "sources" }, `${words.sources}: ${named.join(" · ")}`));
     item.node.append(item.meta);
     mark(item);
