@@ -96,7 +96,8 @@ def growth(sizes: list[int], names: list[str], hidden: float) -> list[dict[str, 
                 line: dict[str, object] = {
                     "store": name, "rows": size, "ms_p50": round(statistics.median(times), 2),
                     "ms_p95": round(statistics.quantiles(times, n=20)[-1], 2), "recall_at_50": round(hits / most, 3),
-                    "built_s": round(spent, 1), "server_mb": round(server.memory_info().rss / 1e6) if name == "chroma" else 0,
+                    "built_s": round(spent, 1),
+                    "server_mb": round(server.memory_info().rss / 1e6) if name == "chroma" else 0,
                     "process_mb": round(psutil.Process().memory_info().rss / 1e6),
                     "disk_mb": round(sum(p.stat().st_size for p in Path(scratch).rglob("*") if p.is_file()) / 1e6),
                 }  # fmt: skip
