@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 #: Rows up to which an exact comparison costs less than a graph is worth: one millisecond at 384 dimensions.
 FLAT = 4096
-#: Neighbours of a row, candidates kept while building and while searching: recall at 50 is 0.99.
-NEIGHBOURS, BUILDING, SEARCHING = 16, 100, 200
+#: Neighbours of a row, candidates kept while building and while searching.
+NEIGHBOURS, BUILDING, SEARCHING = 16, 100, 300
 #: Share of masked rows from which the graph is built anew.
 WASTE = 0.25
 #: Rows added to a graph at a time.
