@@ -12,12 +12,14 @@ from pydantic import BaseModel
 from pipeline.confidence import thresholds
 from pipeline.llm import LanguageModel
 from pipeline.search import Searcher
+from pipeline.steps.clarify import retrieval_of
 from pipeline.steps.classify import classify
 from pipeline.steps.generate import Policy, generate
 from pipeline.steps.retrieve import Passage, Retrieval, retrieve
-from pipeline.turn import Answer, Classification, Turn, TurnMessage
+from pipeline.turn import Answer, Classification, Option, Turn, TurnMessage
 from ragline.ids import new_id
 from ragline.settings import Settings
+from storage.offers import Chosen
 
 Result = TypeVar("Result")
 
@@ -39,6 +41,7 @@ class Asked(BaseModel):
     mode: str
     confidence: float
     flag: str | None
+    options: list[Option]
     passages: list[Passage]
     steps: list[StepTime]
 
@@ -51,14 +54,25 @@ def make_policy(settings: Settings) -> Policy:
         modes=own.modes,
         direct_threshold=calibrated.direct if own.direct_threshold is None else own.direct_threshold,
         grounded_threshold=calibrated.grounded if own.grounded_threshold is None else own.grounded_threshold,
+        clarify_threshold=calibrated.clarify if own.clarify_threshold is None else own.clarify_threshold,
         history_tokens=own.history_tokens,
         max_tokens=own.max_tokens,
     )
 
 
-def search_step(classification: Classification, *, searcher: Searcher, k: int) -> Retrieval:
-    """Retrieve, where there is a question to search for."""
-    if classification.request != "question":
+def search_step(
+    classification: Classification,
+    *,
+    searcher: Searcher,
+    k: int,
+    chosen: Callable[[str], Chosen | None] = lambda _: None,
+) -> Retrieval:
+    """Retrieve, where there is a question to search for; an item the customer chose (``chosen`` reads it) is found
+    without a search, and while it is in the base."""
+    choice = classification.choice
+    if choice and choice.outcome == "item" and choice.item and (item := chosen(choice.item)):
+        return retrieval_of(choice, item)
+    if classification.request != "question" and not (choice and choice.outcome == "item"):
         return Retrieval(passages=(), confidence=0.0)
     return retrieve(classification.question, searcher=searcher, k=k)
 
@@ -92,6 +106,7 @@ def ask(question: str, *, settings: Settings, searcher: Searcher, model: Languag
         mode=answer.mode,
         confidence=answer.confidence,
         flag=answer.flag,
+        options=list(answer.options),
         passages=list(retrieval.passages),
         steps=steps,
     )

@@ -27,6 +27,8 @@ def ask(question: Annotated[str, typer.Argument(help="The question.")], as_json:
         print_json(found.model_dump(mode="json"))
         return
     console.print(found.answer, markup=False, highlight=False)
+    for number, option in enumerate(found.options, 1):
+        console.print(f"{number}. {option.title}", markup=False, highlight=False)
     console.print(f"\n{found.mode}, confidence {found.confidence:.2f}", style="bold")
     print_table(
         ("score", "item", "question"),

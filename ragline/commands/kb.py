@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ragline.commands.kb_labels import labels
 from ragline.commands.output import AsJson, console, errors, plain_errors, print_json, print_table
 from ragline.commands.services import services
 from ragline.errors import ConfigurationError
@@ -23,6 +24,7 @@ from storage.session import Database, get_database
 from storage.vectors import make_store
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The knowledge base.")
+app.command()(labels)
 
 
 @app.command("import")

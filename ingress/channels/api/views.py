@@ -18,11 +18,19 @@ class Citation(BaseModel):
     title: str | None
 
 
+class OptionView(BaseModel):
+    id: str | None = Field(description="Of the knowledge item; null: none of them.")
+    title: str | None
+
+
 class AnswerView(BaseModel):
     text: str
     mode: Literal["direct", "grounded", "clarify", "smalltalk", "unknown"] | None
     confidence: float | None
     citations: list[Citation]
+    options: list[OptionView] = Field(
+        [], description="Mode clarify: the numbered list of the text. Its number as the next message chooses."
+    )
 
 
 class UsageView(BaseModel):
@@ -63,6 +71,8 @@ def view(state: MessageState) -> dict[str, Any]:
             "confidence": answer.confidence,
             "citations": answer.citations,
         }
+        if answer.options:
+            shown["answer"]["options"] = answer.options
     if state.usage:
         usage = state.usage
         shown["usage"] = {
