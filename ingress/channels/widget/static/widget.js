@@ -111,7 +111,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     const hex = /^#([0-9a-f]{3}){1,2}$/i.test(colour) ? colour.slice(1) : "0f766e";
     const [r, g, b] = hex.match(hex.length === 3 ? /./g : /../g)
       .map((part) => (parseInt(part, 16) / (16 ** part.length - 1)) ** 2.2);
-    const ink = 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff"; // WCAG 2 relative luminance
+    const ink = 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff"; // WCAG 2 luminance
     return `.root { --accent: #${hex}; --ink: ${ink}; }`;
   }
 
@@ -136,7 +136,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     return svg;
   }
 
-  // Bold, a named link, an address, a mail address.
+  // Bold, named link, address, mail address.
   const MARKS = new RegExp(
     "\\*\\*(?=\\S)([^*\\n]+)\\*\\*|\\[([^\\]\\n]+)\\]\\(((?:https?:\\/\\/|mailto:|tel:)[^\\s)]+)\\)" +
     "|(https?:\\/\\/[^\\s<>\"«»]*[^\\s<>\"«».,;:!?*'”’)\\]])|([\\w.+-]{1,64}@[\\w-]+(?:\\.[\\w-]+)+)", "gi");
@@ -176,7 +176,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   // -- memory
 
   const KEY = `ragline:${base.origin}:${site}`;
-  let token = null; // the visitor's
+  let token = null;
   let seen = 0; // the newest message the visitor has had on screen
 
   function recall() {
