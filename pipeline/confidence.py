@@ -20,14 +20,10 @@ from storage.lexical import normalise
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Confidence from which an answer is sent as written, and from which a model is asked over the passages.
-
-    ``clarify``: probability that one of the items offered is the right one, from which they are offered.
-    """
+    """Confidence from which an answer is sent as written, and from which a model is asked over the passages."""
 
     direct: float
     grounded: float
-    clarify: float = 0.5
 
 
 def candidate_features(question: str, candidate: Candidate) -> list[float]:

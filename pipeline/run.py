@@ -54,7 +54,7 @@ def make_policy(settings: Settings) -> Policy:
         modes=own.modes,
         direct_threshold=calibrated.direct if own.direct_threshold is None else own.direct_threshold,
         grounded_threshold=calibrated.grounded if own.grounded_threshold is None else own.grounded_threshold,
-        clarify_threshold=calibrated.clarify if own.clarify_threshold is None else own.clarify_threshold,
+        clarify_threshold=own.clarify_threshold,
         history_tokens=own.history_tokens,
         max_tokens=own.max_tokens,
     )

@@ -58,21 +58,22 @@ def close_candidates(retrieval: Retrieval, policy: Threshold) -> list[Passage]:
     A score is the probability that the item answers, and one at most is meant: their sum is the probability that the
     right one is offered, and has to reach the threshold. Items that read the same or say the same are no choice.
     """
+    likeliest = max((passage.score for passage in retrieval.passages), default=0.0)
     found: list[Passage] = []
+    told: set[str] = set()
     for passage in retrieval.passages:
-        if passage.question is None or (found and passage.score < CLOSE * found[0].score):
-            continue
-        told = {normalise(title_of(known)) for known in found} | {known.answer for known in found}
-        if passage.score > 0 and not {normalise(title_of(passage)), passage.answer} & told:
+        own = {normalise(title_of(passage)), passage.answer}
+        if passage.question is not None and passage.score >= CLOSE * likeliest > 0 and not own & told:
             found.append(passage)
+            told |= own
     found = found[:MOST]
     enough = sum(passage.score for passage in found) >= policy.clarify_threshold
     return found if len(found) > 1 and enough else []
 
 
-def is_even(candidates: list[Passage]) -> bool:
-    """Whether the first two are about as likely as each other."""
-    return candidates[1].score >= EVEN * candidates[0].score
+def is_even(candidates: list[Passage], retrieval: Retrieval) -> bool:
+    """Whether two of them are about as likely as whatever is the likeliest."""
+    return candidates[1].score >= EVEN * max(passage.score for passage in retrieval.passages)
 
 
 def title_of(passage: Passage) -> str:
@@ -91,6 +92,19 @@ def ask_back(candidates: list[Passage], language: str, confidence: float) -> Ans
     options = (*(Option(id=passage.id, title=title_of(passage)) for passage in candidates), none)
     text = load("reply_clarify").render(language=language)
     return Answer(text=text, mode="clarify", confidence=confidence, options=options)
+
+
+def answer_to(choice: Choice, language: str) -> Answer | None:
+    """What is said to a choice that no item answers; None where one does."""
+    if choice.outcome == "none":
+        text = load("reply_none_fits").render(language=language)
+        return Answer(text=text, mode="unknown", confidence=0.0, flag="no_answer")
+    if choice.outcome == "over":
+        return Answer(text=load("reply_clarify_over").render(language=language), mode="clarify", confidence=0.0)
+    if choice.outcome == "repeated":
+        text = load("reply_answered_above").render(language=language)
+        return Answer(text=text, mode="direct", confidence=1.0, repeated=True)
+    return None
 
 
 def listed(text: str, options: tuple[Option, ...], language: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.llm import LanguageModel
 from pipeline.prompts import as_data, load
-from pipeline.steps.clarify import ask_back, close_candidates, is_even
+from pipeline.steps.clarify import answer_to, ask_back, close_candidates, is_even
 from pipeline.steps.retrieve import Passage, Retrieval
 from pipeline.turn import Answer, Citation, Classification, Role
 
@@ -30,7 +30,7 @@ class Policy:
     history_tokens: int
     max_tokens: int
     #: Probability that the right item is among those offered, from which on the customer is asked which one is meant.
-    clarify_threshold: float = 1.0
+    clarify_threshold: float = 0.5
 
 
 def generate(
@@ -50,14 +50,8 @@ def generate(
         return _reply("unreadable", language, flag="unreadable")
     if request == "human":
         return _reply("human", language, flag="human_request")
-    choice = classification.choice
-    if choice and choice.outcome == "none":
-        return _reply("none_fits", language, flag="no_answer")
-    if choice and choice.outcome == "over":
-        return Answer(text=load("reply_clarify_over").render(language=language), mode="clarify", confidence=0.0)
-    if choice and choice.outcome == "repeated":
-        text = load("reply_answered_above").render(language=language)
-        return Answer(text=text, mode="direct", confidence=1.0, repeated=True)
+    if classification.choice and (said := answer_to(classification.choice, language)):
+        return said
     if request not in ("question", "choice") and "smalltalk" in policy.modes:
         return Answer(text=load(f"reply_{request}").render(language=language), mode="smalltalk", confidence=1.0)
 
@@ -68,7 +62,7 @@ def generate(
         return Answer(text=best.answer, mode="direct", confidence=confidence, citations=(citation,))
     grounds = bool(best and model and "grounded" in policy.modes and confidence >= policy.grounded_threshold)
     close = close_candidates(retrieval, policy) if {"clarify", "direct"} <= set(policy.modes) else []
-    if close and (not grounds or is_even(close)):
+    if close and (not grounds or is_even(close, retrieval)):
         return ask_back(close, language, confidence)
     if grounds and model:
         return _grounded(classification, retrieval, policy=policy, model=model, history=history)
