@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from pipeline.steps.clarify import retrieval_of
 from pipeline.steps.classify import classify
 from pipeline.steps.generate import Policy, generate
 from pipeline.steps.retrieve import Passage, Retrieval, retrieve
-from pipeline.turn import Answer, Classification, Option, Turn, TurnMessage
+from pipeline.turn import Answer, Citation, Classification, Option, Turn, TurnMessage
 from ragline.ids import new_id
 from ragline.settings import Settings
 from storage.offers import Chosen
@@ -41,6 +41,7 @@ class Asked(BaseModel):
     mode: str
     confidence: float
     flag: str | None
+    citations: list[Citation]
     options: list[Option]
     passages: list[Passage]
     steps: list[StepTime]
@@ -77,8 +78,8 @@ def search_step(
     return retrieve(classification.question, searcher=searcher, k=k)
 
 
-def ask(question: str, *, settings: Settings, searcher: Searcher, model: LanguageModel | None) -> Asked:
-    """Classify, retrieve and generate; nothing is stored or sent."""
+def ask(question: str | Sequence[str], *, settings: Settings, searcher: Searcher, model: LanguageModel | None) -> Asked:
+    """Classify, retrieve and generate; nothing is stored or sent. Several texts are the messages of one burst."""
     steps: list[StepTime] = []
 
     def timed(name: str, work: Callable[[], Result]) -> Result:
@@ -97,7 +98,8 @@ def ask(question: str, *, settings: Settings, searcher: Searcher, model: Languag
         )
         return result
 
-    turn = Turn(id=new_id(), messages=(TurnMessage(kind="text", text=question),))
+    texts = [question] if isinstance(question, str) else question
+    turn = Turn(id=new_id(), messages=tuple(TurnMessage(kind="text", text=text) for text in texts))
     classification = timed("classify", lambda: classify(turn))
     retrieval = timed("retrieve", lambda: search_step(classification, searcher=searcher, k=settings.knowledge.top_k))
     answer = timed("generate", lambda: generate(classification, retrieval, policy=make_policy(settings), model=model))
@@ -106,6 +108,7 @@ def ask(question: str, *, settings: Settings, searcher: Searcher, model: Languag
         mode=answer.mode,
         confidence=answer.confidence,
         flag=answer.flag,
+        citations=list(answer.citations),
         options=list(answer.options),
         passages=list(retrieval.passages),
         steps=steps,

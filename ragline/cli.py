@@ -17,6 +17,7 @@ COMMANDS = {
     "up": "Start the whole system on this machine and supervise it.",
     "ask": "Ask one question and see how it is answered.",
     "kb": "The knowledge base: import, add, list, search, export, reindex.",
+    "eval": "Quality on labelled questions, a gate for CI, and which answers a change would alter.",
     "messages": "What came in and where it stands.",
     "replay": "Failed messages again, from the step that failed.",
     "flags": "Open red flags: questions a person should look at.",

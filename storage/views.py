@@ -70,3 +70,26 @@ def list_flags(session: Session, *, status: str = "open", limit: int = 0) -> lis
         }
         for flag, key in session.exec(query.limit(limit) if limit else query).all()
     ]
+
+
+def answered_questions(session: Session, limit: int) -> list[tuple[str, ...]]:
+    """The newest ``limit`` distinct questions that got an answer, newest first: the texts of each turn's messages.
+
+    Looked for among twenty times as many turns: many customers ask the same.
+    """
+    answered = select(Turn.id).where(Turn.status == "answered")
+    newest = answered.order_by(col(Turn.created_at).desc(), col(Turn.id).desc())
+    turns = session.exec(newest.limit(20 * limit)).all()
+    found: dict[tuple[str, ...], None] = {}
+    for start in range(0, len(turns), 500):
+        chunk = turns[start : start + 500]
+        texts: dict[str, list[str]] = {}
+        messages = select(Message.turn_id, Message.text).where(col(Message.turn_id).in_(chunk), Message.text != "")
+        for turn_id, text in session.exec(messages.order_by(col(Message.seq))):
+            texts.setdefault(str(turn_id), []).append(text)
+        for turn_id in chunk:
+            if turn_id in texts and len(found) < limit:
+                found[tuple(texts[turn_id])] = None
+        if len(found) == limit:
+            break
+    return list(found)

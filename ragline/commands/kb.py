@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ragline.commands.kb_labels import labels
-from ragline.commands.output import AsJson, console, errors, plain_errors, print_json, print_table
+from ragline.commands.output import AsJson, console, errors, plain_errors, print_json, print_table, progress_bar
 from ragline.commands.services import services
 from ragline.errors import ConfigurationError
 from ragline.settings import Settings
@@ -179,7 +176,7 @@ def reindex(
         with database.read() as session:
             total = index.count_texts(session)
         began = time.perf_counter()
-        with _progress("Indexing", total) as advance:
+        with progress_bar("Indexing", total) as advance:
             live = index.reindex(database, make_store(store_name, settings), store_name, model, advance)
         seconds = time.perf_counter() - began
     result = {
@@ -203,7 +200,7 @@ def _sync(settings: Settings, database: Database) -> int:
     with database.read() as session:
         missing = index.pending(session)
     store = make_store(settings.knowledge.store, settings)
-    with _progress("Indexing", missing) as advance:
+    with progress_bar("Indexing", missing) as advance:
         return index.sync(database, store, settings.knowledge.store, embedder, settings.knowledge.embedder, advance)
 
 
@@ -217,11 +214,3 @@ def _bare_rate(settings: Settings, texts: list[str]) -> float | None:
     for start in range(0, len(texts), index.BATCH):
         embedder.encode_passages(texts[start : start + index.BATCH])
     return len(texts) / (time.perf_counter() - began)
-
-
-@contextmanager
-def _progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, disable=not errors.is_terminal or not total) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda done: progress.advance(task, done)

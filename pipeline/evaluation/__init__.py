@@ -1,0 +1,1 @@
+"""How well the pipeline answers: labelled questions, their measures, and what a change alters."""
