@@ -42,7 +42,7 @@ class Asked(BaseModel):
     confidence: float
     flag: str | None
     citations: list[Citation]
-    options: list[Option]
+    options: list[Option] = []
     passages: list[Passage]
     steps: list[StepTime]
 
