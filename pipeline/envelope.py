@@ -74,6 +74,7 @@ class Envelope(Model):
     sender: Sender
     kind: Kind
     text: str = ""
+    data: str | None = Field(None, max_length=256, description="What a pressed button carries; the text is its title.")
     media: tuple[MediaRef, ...] = ()
     reply_to: str | None = None
     edits: str | None = Field(None, description="External id of the message this one replaces (kind edit).")

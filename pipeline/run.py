@@ -12,12 +12,14 @@ from pydantic import BaseModel
 from pipeline.confidence import thresholds
 from pipeline.llm import LanguageModel
 from pipeline.search import Searcher
+from pipeline.steps.clarify import retrieval_of
 from pipeline.steps.classify import classify
 from pipeline.steps.generate import Policy, generate
 from pipeline.steps.retrieve import Passage, Retrieval, retrieve
-from pipeline.turn import Answer, Citation, Classification, Turn, TurnMessage
+from pipeline.turn import Answer, Citation, Classification, Option, Turn, TurnMessage
 from ragline.ids import new_id
 from ragline.settings import Settings
+from storage.offers import Chosen
 from storage.visibility import Scope
 
 Result = TypeVar("Result")
@@ -41,6 +43,7 @@ class Asked(BaseModel):
     confidence: float
     flag: str | None
     citations: list[Citation]
+    options: list[Option] = []
     passages: list[Passage]
     steps: list[StepTime]
 
@@ -53,16 +56,29 @@ def make_policy(settings: Settings) -> Policy:
         modes=own.modes,
         direct_threshold=calibrated.direct if own.direct_threshold is None else own.direct_threshold,
         grounded_threshold=calibrated.grounded if own.grounded_threshold is None else own.grounded_threshold,
+        clarify_threshold=own.clarify_threshold,
         history_tokens=own.history_tokens,
         max_tokens=own.max_tokens,
     )
 
 
 def search_step(
-    classification: Classification, *, searcher: Searcher, k: int, channel: str | None = None, locale: str | None = None
+    classification: Classification,
+    *,
+    searcher: Searcher,
+    k: int,
+    channel: str | None = None,
+    locale: str | None = None,
+    chosen: Callable[[str], Chosen | None] = lambda _: None,
 ) -> Retrieval:
-    """Retrieve, where there is a question to search for, what is visible on ``channel`` in the customer's language."""
-    if classification.request != "question":
+    """Retrieve, where there is a question to search for, what is visible on ``channel`` in the customer's language.
+
+    An item the customer chose (``chosen`` reads it) is found without a search, while it is in the base.
+    """
+    choice = classification.choice
+    if choice and choice.outcome == "item" and choice.item and (item := chosen(choice.item)):
+        return retrieval_of(choice, item)
+    if classification.request != "question" and not (choice and choice.outcome == "item"):
         return Retrieval(passages=(), confidence=0.0)
     scope = Scope(channel, language_asked(classification, locale))
     return retrieve(classification.question, searcher=searcher, k=k, scope=scope)
@@ -125,6 +141,7 @@ def ask(
         confidence=answer.confidence,
         flag=answer.flag,
         citations=list(answer.citations),
+        options=list(answer.options),
         passages=list(retrieval.passages),
         steps=steps,
     )

@@ -27,7 +27,8 @@ from storage.models import KnowledgeItem, KnowledgePhrase
 from storage.session import Database
 from storage.vectors import make_store
 from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, VectorStore
-from storage.visibility import EVERYWHERE, Nearest, Scope, VisibleRows, nearest_visible
+from storage.visibility import EVERYWHERE, Scope
+from storage.visible_rows import Nearest, VisibleRows, nearest_visible
 
 #: Nearest texts taken from each side before they are joined by item.
 NEAREST = 50

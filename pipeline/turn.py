@@ -18,10 +18,12 @@ class Frozen(BaseModel):
 
 
 class TurnMessage(Frozen):
-    """One of the messages a turn answers, in order."""
+    """One of the messages a turn answers, in order. ``data``: what a pressed button carries, where the
+    text is its title."""
 
     kind: Kind
     text: str = ""
+    data: str | None = None
     files: int = Field(0, description="Files that came with it.")
 
 
@@ -34,12 +36,35 @@ class Turn(Frozen):
     history: tuple[tuple[Role, str], ...] = ()
 
 
+class Option(Frozen):
+    """One of the items offered to choose from. ``id`` None: none of them."""
+
+    id: str | None
+    title: str
+
+
+class Choice(Frozen):
+    """What a press or a typed number says about an offer.
+
+    ``outcome``: item, or none of those offered; repeated: chosen and answered before; over: no such offer in this
+    conversation. ``offer``: the turn that offered; ``question``: what was asked before.
+    """
+
+    outcome: Literal["item", "none", "repeated", "over"]
+    offer: str | None = None
+    item: str | None = None
+    title: str = ""
+    question: str = ""
+
+
 class Classification(Frozen):
-    """``language``: of the reply, ``ru`` or ``en``. ``question``: the messages as one readable text."""
+    """``language``: of the reply, ``ru`` or ``en``. ``question``: the messages as one readable text, and for a choice
+    what was asked before it."""
 
     language: Literal["ru", "en"]
-    request: Literal["question", "greeting", "thanks", "farewell", "human", "unreadable"]
+    request: Literal["question", "greeting", "thanks", "farewell", "human", "unreadable", "choice"]
     question: str
+    choice: Choice | None = None
 
 
 class Citation(Frozen):
@@ -64,11 +89,16 @@ class Usage(Frozen):
 
 
 class Answer(Frozen):
-    """What the customer is told. ``flag`` is the cause of a red flag, where a person should look."""
+    """What the customer is told. ``flag`` is the cause of a red flag, where a person should look.
+
+    ``options``: what they may choose from. ``repeated``: they have the answer already, and nothing is to be sent.
+    """
 
     text: str
     mode: Mode
     confidence: float = Field(ge=0, le=1)
     citations: tuple[Citation, ...] = ()
+    options: tuple[Option, ...] = ()
+    repeated: bool = False
     flag: str | None = None
     usage: Usage = Usage()

@@ -15,12 +15,13 @@ from storage.models import Message, Outbox, StepRun, Turn
 
 @dataclass(frozen=True)
 class Answer:
-    """The text that was sent, and how the engine came to it. ``citations``: see :func:`citations`."""
+    """The text that was sent, and how the engine came to it: see :func:`citations`, :func:`options`."""
 
     text: str
     mode: str | None
     confidence: float | None
     citations: list[dict[str, Any]]
+    options: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _answer(sent: Sequence[Outbox], runs: Sequence[StepRun], mode: str | None) -
     for run in runs:
         if run.step == "generate" and run.outcome == "ok":
             made = run.result
-    return Answer(text, made.get("mode") or mode, made.get("confidence"), citations(made))
+    return Answer(text, made.get("mode") or mode, made.get("confidence"), citations(made), options(made))
 
 
 def citations(result: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -113,6 +114,11 @@ def citations(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         | {name: item[name] for name in ("source", "heading", "page") if item.get(name) is not None}
         for item in result.get("citations") or []
     ]
+
+
+def options(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a generate step's result offers to choose from: [{"id", "title"}]; id None: none of them."""
+    return [{"id": item.get("id"), "title": item.get("title")} for item in result.get("options") or []]
 
 
 def _line(row: Outbox) -> str:

@@ -79,7 +79,8 @@ class Acceptance:
 
 def fingerprint(envelope: Envelope) -> str:
     """SHA-256 over what the customer sent, so that a repeat can be told from another body under the same id."""
-    return sha256(to_json([envelope.kind, envelope.text, envelope.sender.id, envelope.media])).hexdigest()
+    sent = [envelope.kind, envelope.text, envelope.sender.id, envelope.media]
+    return sha256(to_json([*sent, envelope.data] if envelope.data else sent)).hexdigest()
 
 
 def accept(connection: Connection, envelopes: Sequence[Envelope], now: datetime) -> list[Acceptance]:
@@ -276,7 +277,7 @@ def _without_nul(envelope: Envelope) -> Envelope:
     sender = envelope.sender
     texts = {
         name: value.replace("\0", "\ufffd")
-        for name in ("conversation", "external_id", "update_key", "text", "edits")
+        for name in ("conversation", "external_id", "update_key", "text", "data", "edits")
         if "\0" in (value := getattr(envelope, name) or "")
     }
     named = {

@@ -264,6 +264,23 @@ class RedFlag(SQLModel, table=True):
     created_at: datetime = _now()
 
 
+class Label(SQLModel, table=True):
+    """What a customer chose of the items they were offered for a question: the truth about that question."""
+
+    __tablename__: ClassVar[Any] = "labels"
+    __table_args__ = (UniqueConstraint("turn_id", name="uq_labels_turn"), Index("ix_labels_offer", "offer_id"))
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    turn_id: str = Field(foreign_key="turn.id", max_length=36, description="The turn of the choice.")
+    offer_id: str = Field(foreign_key="turn.id", max_length=36, description="The turn that offered the items.")
+    conversation_id: str = Field(foreign_key="conversation.id", max_length=36)
+    question: str = Field(sa_type=Text, description="What was asked before the offer.")
+    item_id: str | None = Field(
+        default=None, max_length=200, description="The item chosen, which may be gone by now; null: none of them."
+    )
+    created_at: datetime = _now()
+
+
 class Quarantine(SQLModel, table=True):
     """An authentic delivery nobody could parse, kept as it came, to be replayed after a fix."""
 

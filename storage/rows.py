@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, Table, Update, and_, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
+from storage.models import Conversation, Label, Message, Outbox, RedFlag, StepRun, Turn
 
 conversations: Table = Conversation.__table__  # type: ignore[attr-defined]
+labels: Table = Label.__table__  # type: ignore[attr-defined]
 messages: Table = Message.__table__  # type: ignore[attr-defined]
 outbox_rows: Table = Outbox.__table__  # type: ignore[attr-defined]
 red_flags: Table = RedFlag.__table__  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ Transitions = Mapping[str, Mapping[str, str]]
 TURN: Transitions = {
     "processing": {
         "processing": "a step is claimed, done, or tried again",
-        "answered": "the last part is sent",
+        "answered": "the last part is sent, or there is nothing new to say",
         "failed": "a step or a part failed for good",
         "undeliverable": "the channel cannot reach this customer",
         "suggested": "a person has the conversation",

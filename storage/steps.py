@@ -19,6 +19,7 @@ from ragline.ids import new_id
 from storage import rows
 from storage.flags import raise_flag
 from storage.models import Turn
+from storage.offers import NewLabel, keep_label
 from storage.rows import ConversationRow, MessageRow, TurnRow, columns, messages, outbox_rows, step_runs, turns
 from storage.states import move_and_insert
 
@@ -58,13 +59,18 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Done:
-    """What a step leaves behind: its result, and for some steps rows for others to act on."""
+    """What a step leaves behind: its result, and for some steps rows for others to act on.
+
+    ``silent``: the turn is answered without a word. ``label``: what its customer chose of an offer.
+    """
 
     result: dict[str, Any]
     parts: Sequence[dict[str, Any]] = ()
     mode: str | None = None
     flag: str | None = None
     suggested: bool = False
+    silent: bool = False
+    label: NewLabel | None = None
     question: str = field(default="", repr=False)
 
 
@@ -143,17 +149,20 @@ def finish(
 ) -> list[str]:
     """Write the step's result, its ledger row and what follows from it, and move the turn on.
 
-    Returns the ids of the outbox rows made. Raises :class:`LeaseLost`. A step without a flag and parts takes one
-    statement on PostgreSQL.
+    Returns the ids of the outbox rows made. Raises :class:`LeaseLost`. A step without a flag, a label and parts takes
+    one statement on PostgreSQL.
     """
     after: dict[str, Any] = {
         "step": following(held.step), "attempt": 0, "crashes": 0, "lease": None, "due_at": now + patience,
     }  # fmt: skip
     if done.mode:
         after["mode"] = done.mode
-    if done.suggested:
+    end = "suggested" if done.suggested else "answered" if done.silent else "processing"
+    if end != "processing":
         after |= {"closed_at": now, "step": None}
-    _release(connection, held, "suggested" if done.suggested else "processing", _run(held, ledger, done=done), **after)
+    _release(connection, held, end, _run(held, ledger, done=done), **after)
+    if done.label:
+        keep_label(connection, held.turn, done.label, now)
     if done.flag:
         _flag(connection, held, done.flag, done.question, now)
     return add_parts(connection, held.turn, "answer", done.parts, now)

@@ -18,7 +18,8 @@ PAGE = 200
 
 @dataclass(frozen=True)
 class Line:
-    """One message of either side. ``client_id`` is the id the visitor's page gave it."""
+    """One message of either side. ``client_id`` is the id the visitor's page gave it; ``buttons`` [{"title", "data"}]
+    are what the visitor may choose from."""
 
     seq: int
     id: str
@@ -27,6 +28,7 @@ class Line:
     sent_at: datetime
     client_id: str | None = None
     citations: list[dict[str, Any]] = field(default_factory=list)
+    buttons: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def _lines(session: Session, conversation_id: str, after: int, newest: bool) -> 
             str(row.body.get("text", "")),
             row.sent_at or row.created_at,
             citations=cited.get(row.turn_id, []) if row.kind == "answer" else [],
+            buttons=row.body.get("buttons") or [],
         )
         for row in rows
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, literal, select, true
@@ -22,6 +23,8 @@ from storage.steps import STEPS, add_parts
 Role = Literal["customer", "assistant", "operator"]
 #: Where a replay begins whose answer is written and was not sent.
 SEND = "send"
+#: The kind of a pressed button's message.
+PRESS = "callback"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ _asked = (turns.c.conversation_id == bindparam("talk"), turns.c.replay_from.is_n
 _active = select(turns.c.id).where(turns.c.conversation_id == bindparam("talk"), turns.c.status == "processing")
 _replay = select(turns.c.id).where(*_asked).order_by(turns.c.created_at, turns.c.id).limit(1)
 _waiting = (
-    select(messages.c.id, messages.c.received_at, messages.c.seq)
+    select(messages.c.id, messages.c.received_at, messages.c.seq, messages.c.kind)
     .where(*_waits)
     .order_by(messages.c.seq)
     .limit(bindparam("most"))
@@ -59,7 +62,7 @@ _waiting = (
 _NEXT: Select[Any] = (
     select(
         _active.scalar_subquery(), _replay.scalar_subquery(), OPENED.scalar_subquery(), _waiting.c.id,
-        _waiting.c.received_at,
+        _waiting.c.received_at, _waiting.c.kind,
     )
     .select_from(select(literal(1)).subquery().outerjoin(_waiting, true()))
     .order_by(_waiting.c.seq)
@@ -96,7 +99,8 @@ def open_turn(
 ) -> Opened | NotYet | None:
     """Gather the unanswered messages of a locked conversation into a turn, if their burst is over; replays come first.
 
-    None: nothing waits, or a turn is active already; whoever closes that one looks again.
+    A press of a button is no part of a burst: presses make a turn of their own, at once, and so what was written
+    before them. None: nothing waits, or a turn is active already; whoever closes that one looks again.
     """
     asked = {"talk": conversation.id, "since": now - window, "most": max_messages}
     found = connection.execute(_NEXT, asked).all()
@@ -105,16 +109,18 @@ def open_turn(
         return None
     if again is not None:
         return Opened(_restart(connection, again, now=now, patience=patience), recent=0)
-    waiting = [(message_id, received_at) for *_, message_id, received_at in found if message_id]
-    if not waiting:
+    arrived = [(message_id, received_at, kind == PRESS) for *_, message_id, received_at, kind in found if message_id]
+    if not arrived:
         return None
-    times = [received_at for _, received_at in waiting]
+    pressed = arrived[0][2]
+    waiting = list(takewhile(lambda message: message[2] == pressed, arrived))
+    times = [received_at for _, received_at, _ in waiting]
     due = min(max(times) + quiet, min(times) + longest_wait)
-    if due > now and len(waiting) < max_messages:
+    if due > now and not pressed and len(waiting) == len(arrived) < max_messages:
         return NotYet(due)
     turn = TurnRow(new_id(), conversation.id, "processing", STEPS[0], attempt=0, crashes=0, round=0)
     connection.execute(turns.insert(), {**turn._asdict(), "due_at": now + patience, "created_at": now})
-    connection.execute(_GATHER, {"of_turn": turn.id, "message_ids": [message_id for message_id, _ in waiting]})
+    connection.execute(_GATHER, {"of_turn": turn.id, "message_ids": [message_id for message_id, *_ in waiting]})
     return Opened(turn, recent + 1)
 
 

@@ -22,6 +22,7 @@ from pipeline.turn import Answer, Classification, Role, Turn, TurnMessage
 from ragline.errors import PermanentError, RaglineError, TransientError, safe_text
 from ragline.logs import get_logger
 from storage import outbox, steps, turns
+from storage.offers import Chosen, NewLabel, Offer, chosen_item, find_offer, open_offer
 from storage.outbox import Sending
 from storage.session import DatabaseUnavailable
 from storage.steps import Claim, Done, LeaseLost, Ledger
@@ -95,7 +96,7 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
             done, answer = _STEPS[held.step](runtime, held)
         rows, first = runtime.database.commit(
             partial(_finish, runtime, held, done, ledger(answer)),
-            single=not (done.flag or done.parts),
+            single=not (done.flag or done.parts or done.label),
             durable=bool(done.parts),  # it claims the first one for sending
         )
     except LeaseLost:
@@ -106,7 +107,7 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
     except Exception as error:
         return _failed(runtime, held, error, ledger())
     log.debug("step_done", ms=round((time.perf_counter() - began) * 1000, 1), mode=done.mode)
-    return Outcome(held.conversation.id, rows, first, turn_over=done.suggested)
+    return Outcome(held.conversation.id, rows, first, turn_over=done.suggested or done.silent)
 
 
 def _finish(
@@ -170,7 +171,7 @@ class _ShowsWork:
 
 def _view(held: Claim) -> Turn:
     messages = tuple(
-        TurnMessage(kind=envelope.kind, text=envelope.text, files=len(envelope.media))
+        TurnMessage(kind=envelope.kind, text=envelope.text, data=envelope.data, files=len(envelope.media))
         for envelope in map(turns.envelope_of, held.messages)
     )
     return Turn(id=held.turn.id, messages=messages, locale=held.conversation.locale)
@@ -182,13 +183,41 @@ def _language(held: Claim) -> Literal["ru", "en"]:
 
 
 def _classify(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
-    return Done(classify(_view(held)).model_dump(mode="json")), None
+    """A choice is a label too."""
+    found = classify(_view(held), offers=partial(_offer, runtime, held))
+    choice, label = found.choice, None
+    if choice and choice.offer and choice.outcome in ("item", "none"):
+        label = NewLabel(choice.offer, choice.question, choice.item)
+    return Done(found.model_dump(mode="json"), label=label), None
+
+
+def _offer(runtime: Runtime, held: Claim, offer_id: str | None) -> Offer | None:
+    """What a turn of this conversation offered, or what the message at hand may answer."""
+    talk, mine, first = held.conversation.id, held.turn.id, held.messages[0].seq
+    if offer_id is None and (first == 1 or "clarify" not in runtime.policy.modes):
+        return None
+    with runtime.database.read() as session:
+        if offer_id is None:
+            return open_offer(session.connection(), talk, before=first, turn_id=mine)
+        return find_offer(session.connection(), talk, offer_id, turn_id=mine)
 
 
 def _retrieve(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
     classification = Classification.model_validate(held.results["classify"])
     talk, k = held.conversation, runtime.settings.knowledge.top_k
-    found = search_step(classification, searcher=runtime.searcher, k=k, channel=talk.channel, locale=talk.locale)
+
+    def chosen(item_id: str) -> Chosen | None:
+        with runtime.database.read() as session:
+            return chosen_item(session, item_id, channel=talk.channel, now=runtime.clock())
+
+    found = search_step(
+        classification,
+        searcher=runtime.searcher,
+        k=k,
+        channel=talk.channel,
+        locale=talk.locale,
+        chosen=chosen,
+    )
     return Done(found.model_dump(mode="json")), None
 
 
@@ -203,7 +232,7 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
     model = _ShowsWork(runtime, held, runtime.model) if runtime.model else None
     level = runtime.load.level() if model else "normal"
     answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, history=history)
-    if level == "direct_only" and answer.flag == "no_answer":
+    if level == "direct_only" and answer.flag == "no_answer" and classification.request == "question":
         answer = answer.model_copy(update={"flag": "overload"})
     done = Done(
         answer.model_dump(mode="json", exclude={"usage"}),
@@ -216,11 +245,22 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
 
 def _deliver(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
     answer = Answer.model_validate(held.results["generate"])
-    if held.conversation.mode == "human":
-        return Done({"parts": 0}, suggested=True), None
+    human = held.conversation.mode == "human"
+    _acknowledge(runtime, held, silent=human or answer.repeated, note=answer.text if answer.repeated else "")
+    if human or answer.repeated:
+        return Done({"parts": 0}, suggested=human, silent=not human), None
     sender = runtime.sender(held.conversation.channel, held.conversation.account)
-    parts = deliver(answer, sender=sender, address=held.conversation.address)
+    language = held.results["classify"]["language"]
+    parts = deliver(answer, sender=sender, address=held.conversation.address, turn_id=held.turn.id, language=language)
     return Done({"parts": len(parts)}, parts=parts), None
+
+
+def _acknowledge(runtime: Runtime, held: Claim, *, silent: bool, note: str) -> None:
+    """Tell the customer that their presses arrived. The newest one's sender does that where an answer is sent."""
+    envelopes = map(turns.envelope_of, held.messages)
+    presses = [envelope.external_id for envelope in envelopes if envelope.kind == "callback"]
+    for press in presses if silent else presses[:-1]:
+        runtime.sender(held.conversation.channel, held.conversation.account).acknowledge(press, note)
 
 
 _STEPS: dict[str, Callable[[Runtime, Claim], tuple[Done, Answer | None]]] = {

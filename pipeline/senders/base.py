@@ -33,6 +33,8 @@ class Sender(Protocol):
 
     #: True where the customer's side fetches from Ragline itself, so that a send cannot fail (widget, API).
     pull: bool
+    #: Longest title that a button under a message shows whole, in characters; 0: the channel has no buttons.
+    button_width: int
 
     def __init__(self, name: str, account: Any, settings: Settings) -> None: ...
 
@@ -44,7 +46,8 @@ class Sender(Protocol):
         """``text`` (Markdown) as the bodies of one or more messages within the limits of the channel, and of whatever
         messenger ``address`` leads to behind it.
 
-        A body holds at least ``text``: what the customer will read, plain.
+        A body holds at least ``text``: what the customer will read, plain. Where the channel has buttons, the body
+        that comes to :meth:`send` may have ``buttons`` besides: ``[{"title", "data"}]``.
         """
         ...
 
@@ -63,6 +66,13 @@ class Sender(Protocol):
         """
         ...
 
+    def acknowledge(self, press: str, note: str = "") -> None:
+        """Tell the customer that the press of a button (its external id) has arrived. At once, and never raises.
+
+        ``note`` is shown for a moment, where the channel can do that.
+        """
+        ...
+
     def working(self, address: dict[str, Any]) -> AbstractContextManager[None]:
         """Show the customer that an answer is being written, for as long as the block runs. Never raises."""
         ...
@@ -76,6 +86,7 @@ class PullSender:
     """A channel whose customers read their answers from Ragline: there is nothing to send."""
 
     pull = True
+    button_width = 0
 
     def __init__(self, name: str, account: Account, settings: Settings) -> None:
         self.name = name
@@ -91,6 +102,9 @@ class PullSender:
 
     def already_sent(self, outgoing: Outgoing) -> bool | None:
         return None
+
+    def acknowledge(self, press: str, note: str = "") -> None:
+        pass
 
     def working(self, address: dict[str, Any]) -> AbstractContextManager[None]:
         return nullcontext()

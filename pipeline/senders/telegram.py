@@ -55,6 +55,8 @@ class TelegramSender:
     """Sends to the chats of one bot."""
 
     pull = False
+    #: What a phone shows of a button as wide as the chat; the rest it cuts off.
+    button_width = 36
 
     def __init__(self, name: str, account: TelegramAccount, settings: Settings) -> None:
         self.name = name
@@ -75,8 +77,8 @@ class TelegramSender:
         """See :class:`pipeline.senders.base.Sender`."""
         request = _request(outgoing)
         bot = self._connect()
-        if outgoing.part == 0 and outgoing.reply_to and outgoing.reply_to.startswith("c"):
-            _in_loop(_quietly(bot.acknowledge(outgoing.reply_to[1:])))
+        if outgoing.part == 0 and outgoing.reply_to:
+            self.acknowledge(outgoing.reply_to)
         future = _in_loop(self._send(bot, request))
         try:
             message_id = future.result(DEADLINE)
@@ -93,6 +95,12 @@ class TelegramSender:
     def already_sent(self, outgoing: Outgoing) -> bool | None:
         """A bot cannot read a chat's history."""
         return None
+
+    def acknowledge(self, press: str, note: str = "") -> None:
+        """End the waiting indicator on the button, at best effort; ``note`` is shown over the chat."""
+        if press.startswith("c"):
+            with suppress(SendRefused):  # the send will say so
+                _in_loop(_quietly(self._connect().acknowledge(press[1:], note)))
 
     @contextmanager
     def working(self, address: dict[str, Any]) -> Iterator[None]:
@@ -186,6 +194,8 @@ def _request(outgoing: Outgoing) -> dict[str, Any]:
     if not isinstance(address.get("chat_id"), int) or not isinstance(body.get("text"), str):
         raise SendRefused("this reply has no Telegram chat or no text; the conversation's address is incomplete")
     request = {**_target(address), "text": body["text"], "entities": body.get("entities") or []}
+    if body.get("buttons"):
+        request["buttons"] = body["buttons"]
     private = address["chat_id"] > 0 or address.get("direct_topic_id") or address.get("business_connection_id")
     if not private and outgoing.part == 0:  # in a group the answer shows whom it is for
         answered = outgoing.reply_to or ""

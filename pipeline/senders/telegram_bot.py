@@ -11,7 +11,7 @@ from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import AiogramError, TelegramNetworkError
 from aiogram.methods import AnswerCallbackQuery, Response, SendChatAction, SendMessage, TelegramMethod
 from aiogram.methods.base import TelegramType
-from aiogram.types import LinkPreviewOptions, MessageEntity, ReplyParameters
+from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, MessageEntity, ReplyParameters
 from aiohttp import ClientConnectorError, ClientTimeout, ConnectionTimeoutError, InvalidURL, NonHttpUrlClientError
 from pydantic import ValidationError
 
@@ -71,6 +71,12 @@ class _Session(AiohttpSession):
             raise Answered(status_code, content) from None
 
 
+def _keyboard(buttons: list[dict[str, str]]) -> InlineKeyboardMarkup | None:
+    """A button a row, so that its title has the whole width."""
+    rows = [[InlineKeyboardButton(text=button["title"], callback_data=button["data"])] for button in buttons]
+    return InlineKeyboardMarkup(inline_keyboard=rows) if rows else None
+
+
 class TelegramBot:
     """The calls a sender makes. To be used in one event loop.
 
@@ -95,6 +101,7 @@ class TelegramBot:
                 direct_messages_topic_id=params.get("direct_messages_topic_id"),
                 business_connection_id=params.get("business_connection_id"),
                 reply_parameters=reply and ReplyParameters(message_id=reply, allow_sending_without_reply=True),
+                reply_markup=_keyboard(params.get("buttons") or []),
                 link_preview_options=LinkPreviewOptions(is_disabled=True),
             )
         except (ValidationError, KeyError) as error:
@@ -117,9 +124,9 @@ class TelegramBot:
             )
         )
 
-    async def acknowledge(self, callback_id: str) -> None:
-        """End the waiting indicator on a button that was pressed."""
-        await self._call(AnswerCallbackQuery(callback_query_id=callback_id))
+    async def acknowledge(self, callback_id: str, note: str = "") -> None:
+        """End the waiting indicator on a button that was pressed; ``note`` (200 characters) is shown for a moment."""
+        await self._call(AnswerCallbackQuery(callback_query_id=callback_id, text=note[:200] or None))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -45,6 +45,8 @@ class UmnicoSender:
     """Sends to the customers of one Umnico account, in the name of its bot employee."""
 
     pull = False
+    #: Its messengers differ, and its API has no buttons that all of them show.
+    button_width = 0
 
     def __init__(self, name: str, account: UmnicoAccount, settings: Settings) -> None:
         self.name = name
@@ -106,6 +108,9 @@ class UmnicoSender:
         except (RaglineError, NeverConnected, ConnectionLost, Unmakeable):
             return None
         return None
+
+    def acknowledge(self, press: str, note: str = "") -> None:
+        """There are no buttons."""
 
     def working(self, address: dict[str, Any]) -> AbstractContextManager[None]:
         """Umnico shows nobody typing."""

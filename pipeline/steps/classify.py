@@ -10,6 +10,7 @@ import re
 from typing import Literal
 
 from pipeline.handlers.text import as_question
+from pipeline.steps.clarify import Offers, choose
 from pipeline.turn import Classification, Turn
 
 SmallTalk = Literal["greeting", "thanks", "farewell"]
@@ -66,9 +67,15 @@ def language_of(text: str, locale: str | None) -> Literal["ru", "en"]:
     return "ru" if cyrillic * 3 >= latin else "en"
 
 
-def classify(turn: Turn) -> Classification:
-    """Language, kind of request, and the messages as one question."""
+def classify(turn: Turn, *, offers: Offers = lambda _: None) -> Classification:
+    """Language, kind of request, and the messages as one question.
+
+    ``offers`` finds what the customer was offered to choose from; a choice needs no search.
+    """
     question = as_question(turn.messages)
+    if choice := choose(turn, offers):
+        spoken = language_of(choice.question or question, turn.locale)
+        return Classification(language=spoken, request="choice", question=choice.question, choice=choice)
     language = language_of(question, turn.locale)
     return Classification(language=language, request=_request(turn, question), question=question)
 

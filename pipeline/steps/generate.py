@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.llm import LanguageModel
 from pipeline.prompts import as_data, load
+from pipeline.steps.clarify import answer_to, ask_back, close_candidates, is_even
 from pipeline.steps.retrieve import Passage, Retrieval
 from pipeline.turn import Answer, Citation, Classification, Role
 
@@ -28,6 +29,8 @@ class Policy:
     grounded_threshold: float
     history_tokens: int
     max_tokens: int
+    #: Probability that the right item is among those offered, from which on the customer is asked which one is meant.
+    clarify_threshold: float = 0.5
 
 
 def generate(
@@ -47,14 +50,20 @@ def generate(
         return _reply("unreadable", language, flag="unreadable")
     if request == "human":
         return _reply("human", language, flag="human_request")
-    if request != "question" and "smalltalk" in policy.modes:
+    if classification.choice and (said := answer_to(classification.choice, language)):
+        return said
+    if request not in ("question", "choice") and "smalltalk" in policy.modes:
         return Answer(text=load(f"reply_{request}").render(language=language), mode="smalltalk", confidence=1.0)
 
     best = retrieval.passages[0] if retrieval.passages else None
     confidence = retrieval.confidence
     if best and best.question and "direct" in policy.modes and confidence >= policy.direct_threshold:
         return Answer(text=best.answer, mode="direct", confidence=confidence, citations=(_citation(best),))
-    if best and model and "grounded" in policy.modes and confidence >= policy.grounded_threshold:
+    grounds = bool(best and model and "grounded" in policy.modes and confidence >= policy.grounded_threshold)
+    close = close_candidates(retrieval, policy) if {"clarify", "direct"} <= set(policy.modes) else []
+    if close and (not grounds or is_even(close, retrieval)):
+        return ask_back(close, language, confidence)
+    if grounds and model:
         return _grounded(classification, retrieval, policy=policy, model=model, history=history)
     return _reply("unknown", language, flag="no_answer", confidence=confidence)
 

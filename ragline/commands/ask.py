@@ -33,6 +33,8 @@ def ask(
         print_json(found.model_dump(mode="json"))
         return
     console.print(found.answer, markup=False, highlight=False)
+    for number, option in enumerate(found.options, 1):
+        console.print(f"{number}. {option.title}", markup=False, highlight=False)
     console.print(f"\n{found.mode}, confidence {found.confidence:.2f}", style="bold")
     for cited in found.citations:
         place = ", ".join(part for part in (cited.source, f"page {cited.page}" if cited.page else None) if part)

@@ -13,6 +13,7 @@ from pipeline.embedders import make_embedder
 from ragline.clock import utcnow
 from ragline.commands.kb_import import check, check_items, import_, show_findings
 from ragline.commands.kb_index import sync
+from ragline.commands.kb_labels import labels
 from ragline.commands.output import AsJson, console, plain_errors, print_json, print_table, progress_bar
 from ragline.commands.services import services
 from ragline.errors import ConfigurationError, RaglineError
@@ -35,6 +36,7 @@ Languages = Annotated[
 ]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The knowledge base.")
+app.command()(labels)
 
 
 app.command("import")(import_)

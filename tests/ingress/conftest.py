@@ -92,7 +92,9 @@ class Workers:
         with self.database.write() as session:
             session.add(StepRun(turn_id=turn.id, step=step, attempt=1, outcome=outcome, ms=1.0, **fields))
 
-    def send(self, turn: Turn, text: str, *, kind: str = "answer", part: int = 0, status: str = "sent") -> int:
+    def send(
+        self, turn: Turn, text: str, *, kind: str = "answer", part: int = 0, status: str = "sent", **body: Any
+    ) -> int:
         """A row of the outbox, numbered as a sent one is; returns the number."""
         with self.database.write() as session:
             conversation = session.get_one(Conversation, turn.conversation_id)
@@ -104,7 +106,7 @@ class Workers:
                     conversation_id=turn.conversation_id,
                     kind=kind,
                     part=part,
-                    body={"text": text},
+                    body={"text": text, **body},
                     status=status,
                     seq=conversation.last_seq if status == "sent" else None,
                     sent_at=utcnow() if status == "sent" else None,
@@ -122,13 +124,13 @@ class Workers:
             session.add(found)
         self.wake(turn.conversation_id)
 
-    def answer(self, message_id: str, text: str, *, mode: str = "direct") -> Turn:
+    def answer(self, message_id: str, text: str, *, mode: str = "direct", **body: Any) -> Turn:
         """The whole way of a message."""
         turn = self.take(message_id)
         result = {"text": text, "mode": mode, "confidence": 0.93, "citations": [{"id": "k1", "title": "Delivery"}]}
         self.run(turn, "classify")
         self.run(turn, "generate", result=result, tokens_in=120, tokens_out=30, cost=Decimal("0.00183"))
-        self.send(turn, text)
+        self.send(turn, text, **body)
         self.close_turn(turn)
         return turn
 

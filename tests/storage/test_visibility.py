@@ -6,7 +6,8 @@ from itertools import product
 import pytest
 
 from storage.vectors.base import Hit
-from storage.visibility import SECOND, Scope, Visibility, VisibleRows, nearest_visible, visible
+from storage.visibility import Scope, Visibility, visible
+from storage.visible_rows import SECOND, VisibleRows, nearest_visible
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -23,11 +23,19 @@ class Citation(BaseModel):
     page: int | None = Field(None, description="Page of the document, from 1.")
 
 
+class OptionView(BaseModel):
+    id: str | None = Field(description="Of the knowledge item; null: none of them.")
+    title: str | None
+
+
 class AnswerView(BaseModel):
     text: str
     mode: Literal["direct", "grounded", "clarify", "smalltalk", "unknown"] | None
     confidence: float | None
     citations: list[Citation]
+    options: list[OptionView] = Field(
+        [], description="Mode clarify: the numbered list of the text. Its number as the next message chooses."
+    )
 
 
 class UsageView(BaseModel):
@@ -68,6 +76,8 @@ def view(state: MessageState) -> dict[str, Any]:
             "confidence": answer.confidence,
             "citations": answer.citations,
         }
+        if answer.options:
+            shown["answer"]["options"] = answer.options
     if state.usage:
         usage = state.usage
         shown["usage"] = {

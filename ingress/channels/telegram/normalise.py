@@ -10,7 +10,7 @@ update                                                  becomes
 message                                                 the kind of its content; a service message: event
 edited_message, edited_business_message                 edit (of a bot or of the owner: event)
 business_message                                        as message; typed by the account's owner: outgoing
-callback_query                                          callback, its data as text
+callback_query                                          callback: the button's title as text, else its data
 guest_message                                           event: it asks for another way of answering
 my_chat_member, message_reaction, business_connection,  event
 deleted_business_messages, stopped_message_generation
@@ -116,6 +116,7 @@ def _envelope(
     sender: Sender,
     kind: Kind,
     text: str = "",
+    data: str | None = None,
     media: tuple[MediaRef, ...] = (),
     reply_to: str | None = None,
     edits: str | None = None,
@@ -131,6 +132,7 @@ def _envelope(
         sender=sender,
         kind=kind,
         text=text,
+        data=data,
         media=media,
         reply_to=reply_to,
         edits=edits,
@@ -198,19 +200,32 @@ def _read_callback(update: _Update) -> Envelope:
     callback_id = needed_key(body.get("id"), "callback_query.id")
     user_id = needed_id(needed_record(body.get("from"), "callback_query.from").get("id"), "callback_query.from.id")
     kind: Kind = "event"
-    place, replied = private_place(user_id), None
+    place, replied, title = private_place(user_id), None, ""
+    data = words(body.get("data"), 256)
     if body.get("message") is not None:  # else a button under a message sent through the bot into another chat
         message = needed_record(body["message"], "callback_query.message")
         place, replied = place_of(message, "callback_query.message"), whole(message.get("message_id"))
         kind = "event" if by_bot(body) else "callback"
+        title = _title_of(data, message)
     return _envelope(
         update,
         place,
         external_id=f"c{callback_id}",
         sender=person(body),
         kind=kind,
-        text=words(body.get("data"), 256) or words(body.get("game_short_name"), 256),
+        text=title or data or words(body.get("game_short_name"), 256),
+        data=data if title else None,
         reply_to=None if replied is None else str(replied),
+    )
+
+
+def _title_of(data: str, message: Json) -> str:
+    """What the pressed button says, by the keyboard of its message; a message too old to be shown has none."""
+    keyboard = record(message.get("reply_markup")).get("inline_keyboard")
+    rows = keyboard if isinstance(keyboard, list) else []
+    buttons = (record(button) for row in rows if isinstance(row, list) for button in row)
+    return next(
+        (words(button.get("text"), 256) for button in buttons if data and button.get("callback_data") == data), ""
     )
 
 

@@ -15,12 +15,14 @@ _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
 
 class WidgetMessage(BaseModel):
-    """``id`` is made by the page, so that a repeated request is the same message."""
+    """``id`` is made by the page, so that a repeated request is the same message. ``choice``: the data of a pressed
+    button, whose title is the text."""
 
     model_config = ConfigDict(extra="ignore")  # a cached script of another version may send more
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$")]
     text: CleanText
+    choice: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
     locale: CleanText | None = None
 
 
@@ -53,7 +55,8 @@ def normalise(
         conversation=conversation,
         external_id=body.id,
         sender=Sender(id=conversation, locale=locale),
-        kind="text",
+        kind="callback" if body.choice else "text",
         text=body.text.strip(),
+        data=body.choice,
         received_at=now,
     )

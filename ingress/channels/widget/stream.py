@@ -37,6 +37,8 @@ def shown(line: Line) -> dict[str, Any]:
     }
     if line.citations:
         message["citations"] = line.citations
+    if line.buttons:
+        message["options"] = line.buttons
     if line.client_id and line.role == "visitor":
         message["client_id"] = line.client_id
     return message

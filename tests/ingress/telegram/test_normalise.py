@@ -99,6 +99,14 @@ EXPECTED: dict[str, dict[str, Any] | None] = {
     "callback_query_old_message": envelope(
         "callback", "help:no", external_id="c4382bfdwdsb323b2da", reply_to="3", sent_at=None
     ),
+    "callback_query_option": envelope(
+        "callback",
+        "How do I return shoes?",
+        external_id="c4382bfdwdsb323b2e0",
+        reply_to="9",
+        sent_at=None,
+        data="c:0199b6a0-0000-7000-8000-000000000001:0123456789ab",
+    ),
     "callback_query_inline": envelope("event", "x", external_id="c4382bfdwdsb323b2db", sent_at=None),
     "my_chat_member_blocked": envelope(
         "event", "[blocked the bot]", external_id="u900000032", sent_at="2023-11-14T22:15:00Z"

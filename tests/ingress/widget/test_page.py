@@ -75,3 +75,32 @@ def test_a_page_that_lost_the_server_goes_on_after_the_last_message(page, worker
     workers.answer(say(page, database, "Three"), "Answer three")
     expect(log).to_contain_text("Answer three", timeout=AT_ONCE)
     assert [log.inner_text().count(f"Answer {number}") for number in ("one", "two", "three")] == [1, 1, 1]
+
+
+def test_options_are_buttons_of_the_log_that_take_one_press(page, workers, database):
+    page.set_viewport_size({"width": 390, "height": 700})
+    options = [{"title": "Delivery cost?", "data": "c:turn:1"}, {"title": "None of these", "data": "c:turn:none"}]
+    workers.answer(say(page, database, "Delivery?"), "Which of these?", mode="clarify", buttons=options)
+    log = page.get_by_role("log")
+    cost, none = (log.get_by_role("button", name=option["title"]) for option in options)
+    expect(cost).to_be_enabled(timeout=AT_ONCE)
+    assert cost.bounding_box()["height"] >= 44
+    page.get_by_role("group", name="Messages").focus()
+    page.keyboard.press("Tab")
+    expect(cost).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(none).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    with page.expect_response(lambda response: response.request.method == "POST") as posted:
+        page.keyboard.press("Enter")
+    body = posted.value.request.post_data_json
+    assert (body["text"], body["choice"]) == ("Delivery cost?", "c:turn:1")
+    expect(cost).to_be_disabled()
+    expect(none).to_be_disabled()
+    expect(page.get_by_role("group", name="Messages")).to_be_focused()
+    with database.read() as session:
+        pressed = session.exec(select(Message).order_by(col(Message.seq).desc())).first()
+    assert (pressed.kind, pressed.text, pressed.envelope["data"]) == ("callback", "Delivery cost?", "c:turn:1")
+    page.reload()
+    page.get_by_role("button", name="Open chat").click()
+    expect(cost).to_be_disabled()

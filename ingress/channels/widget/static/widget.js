@@ -2,15 +2,15 @@
  * Ragline website widget: <script src="https://host/widget.js" data-site="default" async></script>
  *
  * Optional: data-locale (ru | en), data-position (right | left), data-colour (#rgb or #rrggbb), data-title.
- * After the event `ragline:ready` on window the page may call window.ragline.open(), .close() and .send(text).
- * A Content-Security-Policy has to allow the host in script-src and connect-src.
+ * After the window's event `ragline:ready`: window.ragline.open(), .close(), .send(text).
+ * A Content-Security-Policy has to allow the host: script-src, connect-src.
  */
 (() => {
   "use strict";
 
-  // Only now: currentScript is null in every later callback.
+  // Null in every later callback.
   const script = document.currentScript || document.querySelector('script[data-site][src*="widget.js"]');
-  if (!script || window.ragline?.open) return; // a tag manager may insert the tag twice
+  if (!script || window.ragline?.open) return;
 
   const options = script.dataset;
   const site = options.site || "default";
@@ -38,10 +38,10 @@
 
   const NARROW = "(max-width: 480px), (max-height: 400px)";
   const CSS = `
-/* In the cascade an !important rule of the shadow tree beats every rule of the page. */
+/* Here !important beats every rule of the page. */
 :host { all: initial !important; position: fixed !important; display: block !important;
   z-index: 2147483000 !important; color-scheme: light dark !important; }
-/* Set inside, where a rule of the page for * cannot reach them. */
+/* Inside, out of reach of the page's rules for *. */
 .root { --surface: #fff; --text: #1b1f24; --muted: #59626e; --bubble: #eef1f4; --field: #858e9a;
   --error: #b3261e; --right: env(safe-area-inset-right); --left: env(safe-area-inset-left);
   --bottom: max(20px, env(safe-area-inset-bottom)); color: var(--text); text-align: start;
@@ -82,6 +82,8 @@ h2 { margin: 0; font-size: 16px; line-height: 26px; overflow: hidden; text-overf
 .visitor .bubble { background: var(--accent); color: var(--ink); }
 .operator .bubble { background: var(--surface); box-shadow: inset 0 0 0 1.5px var(--field); }
 .bubble a { color: inherit; }
+.pick { min-height: 44px; margin-top: 6px; border: 1px solid var(--field); background: none; text-align: start; }
+.pick:disabled { color: var(--muted); cursor: default; }
 .error { color: var(--error); }
 .retry { min-height: 24px; padding: 0 4px; border: 0; background: none; font-weight: 600; text-decoration: underline; }
 [role="status"] .bubble { width: fit-content; margin-bottom: 12px; color: var(--muted); }
@@ -90,7 +92,7 @@ form { flex: none; display: flex; align-items: flex-end; gap: 8px; padding: 8px 
 textarea { flex: 1; min-width: 0; height: 44px; max-height: min(140px, 34vh); padding: 9px 14px; resize: none;
   font-size: 16px; line-height: 24px; border: 1px solid var(--field); border-radius: 22px; background: var(--surface); }
 textarea::placeholder { color: var(--muted); opacity: 1; }
-/* Phones, and desktops zoomed in until they are as narrow. The launcher becomes the close button of the header. */
+/* Phones, and desktops zoomed in as far. The launcher becomes the header's close button. */
 @media ${NARROW} {
   .root .panel { inset: var(--top, 0) 0 auto; width: auto; height: 100dvh; border: 0; border-radius: 0;
     padding: 0 var(--right) 0 var(--left); }
@@ -104,12 +106,12 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
 @media print { .root { display: none; } }
 `;
 
-  /** The accent and, over it, black or white: whichever has the greater contrast. */
+  /** The accent and, over it, black or white by contrast. */
   function palette(colour) {
     const hex = /^#([0-9a-f]{3}){1,2}$/i.test(colour) ? colour.slice(1) : "0f766e";
     const [r, g, b] = hex.match(hex.length === 3 ? /./g : /../g)
       .map((part) => (parseInt(part, 16) / (16 ** part.length - 1)) ** 2.2);
-    const ink = 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff"; // WCAG 2 relative luminance
+    const ink = 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff"; // WCAG 2 luminance
     return `.root { --accent: #${hex}; --ink: ${ink}; }`;
   }
 
@@ -134,12 +136,12 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     return svg;
   }
 
-  // Bold, a named link, an address, a mail address.
+  // Bold, named link, address, mail address.
   const MARKS = new RegExp(
     "\\*\\*(?=\\S)([^*\\n]+)\\*\\*|\\[([^\\]\\n]+)\\]\\(((?:https?:\\/\\/|mailto:|tel:)[^\\s)]+)\\)" +
     "|(https?:\\/\\/[^\\s<>\"«»]*[^\\s<>\"«».,;:!?*'”’)\\]])|([\\w.+-]{1,64}@[\\w-]+(?:\\.[\\w-]+)+)", "gi");
 
-  /** The nodes of a text. It is never parsed as HTML: marks and links become nodes, all else stays text. */
+  /** The nodes of a text, which is never parsed as HTML: marks and links become nodes. */
   function rich(text) {
     const nodes = [];
     let done = 0;
@@ -174,16 +176,14 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   // -- memory
 
   const KEY = `ragline:${base.origin}:${site}`;
-  let token = null; // the visitor's
-  let seen = 0; // the newest message the visitor has had on screen
+  let token = null;
+  let seen = 0; // the newest message the visitor saw
 
   function recall() {
     try {
-      const kept = JSON.parse(localStorage.getItem(KEY)) || {};
-      token = kept.token || null;
-      seen = Number(kept.seen) || 0;
+      ({ token = null, seen = 0 } = JSON.parse(localStorage.getItem(KEY)) || {});
     } catch {
-      // Storage is blocked: the conversation lasts as long as the page.
+      // No storage: the conversation lasts as long as the page.
     }
   }
 
@@ -237,7 +237,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     return opening;
   }
 
-  /** A request in the visitor's name. A 401 gets one new session, not a loop of them. */
+  /** In the visitor's name. A 401 gets one new session, no loop. */
   async function authed(path, payload, renew = true) {
     await session();
     const used = token;
@@ -256,11 +256,11 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   // -- conversation
 
   let items = []; // {role, text, at, seq?, id?, state?: sending | failed | refused, node}
-  let cursor = 0; // the newest seq of the feed; our own receipts do not move it, an earlier answer may be on its way
+  let cursor = 0; // the newest seq of the feed; receipts do not move it, an earlier answer may be on its way
   let welcome = null;
   const days = new Map();
 
-  /** A new session numbers from one: what belongs to the old one goes, what waits to be sent stays. */
+  /** A new session numbers from one: the old one's messages go, what waits to be sent stays. */
   function forget() {
     items = items.filter((item) => item.state);
     cursor = seen = 0;
@@ -284,7 +284,9 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     const named = [...new Set((item.citations || []).filter((source) => source.title)
       .map(({ title, page }) => (page ? `${title}, ${words.page} ${page}` : title)))];
     if (named.length) item.node.append(h("div", { className: "sources" }, `${words.sources}: ${named.join(" · ")}`));
-    item.node.append(item.meta);
+    item.picks = (item.options || []).map(({ title, data }) =>
+      h("button", { className: "bubble pick", type: "button", onclick: () => enqueue(title, data) }, title));
+    item.node.append(...item.picks, item.meta);
     mark(item);
   }
 
@@ -299,28 +301,29 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
       }
       return;
     }
-    // Hidden from screen readers: the author is read before the text, and "sending" would be read each time.
+    // Hidden from screen readers: "sending" would be read each time, the author is before the text.
     const before = state ? words.sending : item.role === "visitor" ? "" : `${words[item.role]} · `;
     meta.append(h("span", { "aria-hidden": "true" }, before));
     if (!state) meta.append(h("time", { dateTime: item.at.toISOString() }, clock.format(item.at)));
   }
 
   function render(news) {
-    // What is not yet numbered is ours and newest. The sort is stable, so it keeps its own order.
+    // What has no number yet is ours and newest; the sort is stable.
     items.sort((a, b) => (a.seq ?? Infinity) - (b.seq ?? Infinity) || 0);
     const wanted = welcome ? [welcome] : [];
-    let last;
     for (const item of items) {
       const day = item.at.toDateString();
-      if (day !== last) {
-        if (!days.has(day)) days.set(day, h("div", { className: "day" }, calendar.format(item.at)));
-        if (!wanted.includes(days.get(day))) wanted.push(days.get(day));
-      }
-      last = day;
+      if (!days.has(day)) days.set(day, h("div", { className: "day" }, calendar.format(item.at)));
+      if (!wanted.includes(days.get(day))) wanted.push(days.get(day));
       if (!item.node) draw(item);
       wanted.push(item.node);
     }
-    // Nodes in place stay untouched: a moved node would be announced a second time.
+    let over = false; // until the visitor says something
+    for (const { role, picks } of [...items].reverse()) {
+      for (const button of picks) button.disabled = over;
+      over ||= role === "visitor";
+    }
+    // A moved node would be announced a second time.
     const low = atEnd();
     for (const node of [...log.childNodes]) if (!wanted.includes(node)) node.remove();
     wanted.forEach((node, at) => { if (log.childNodes[at] !== node) log.insertBefore(node, log.childNodes[at] ?? null); });
@@ -329,7 +332,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
 
   const atEnd = () => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
 
-  /** Scrolls to the end, or to the beginning of a message that is taller than the list. */
+  /** Scrolls to the end, or to the beginning of a message taller than the list. */
   function settle(item) {
     scroll.scrollTop = scroll.scrollHeight;
     const node = item?.node;
@@ -342,13 +345,13 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     for (const message of messages) {
       cursor = Math.max(cursor, message.seq);
       if (items.some((item) => item.seq === message.seq)) continue;
-      const { role, seq, text, citations } = message;
+      const { role, seq, text, citations, options } = message;
       const own = role === "visitor" && items.find((item) => item.id && item.id === message.client_id);
       if (own) {
         delivered(own, seq);
         continue;
       }
-      newest = { role, seq, text: text.trim(), citations, at: new Date(message.sent_at) };
+      newest = { role, seq, text: text.trim(), citations, options, at: new Date(message.sent_at) };
       items.push(newest);
       if (role !== "visitor") showTyping(false);
     }
@@ -356,7 +359,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     look();
   }
 
-  /** Everything received is on screen: nothing is unread. */
+  /** What came is on screen. */
   function look() {
     if (!live()) return;
     count(0);
@@ -369,7 +372,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   function count(unread) {
     badge.hidden = !unread;
     badge.textContent = unread > 9 ? "9+" : unread;
-    // A description, so that the button keeps its name.
+    // The button keeps its name.
     launcher.setAttribute("aria-description", unread ? `${words.unread}: ${unread}` : "");
   }
 
@@ -379,14 +382,16 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   let tries = 0;
   let pumpTimer;
 
-  /** In the order written; the first blocks the rest, so that order holds. */
+  /** In the order written; the first blocks the rest. */
   const waiting = () => items.filter((item) => ["sending", "failed"].includes(item.state));
 
   // crypto.randomUUID exists on https and localhost only.
   const newId = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("-");
 
-  function enqueue(text) {
-    const item = { role: "visitor", text, at: new Date(), id: newId(), state: "sending" };
+  /** `choice`: what the button of that title carries. */
+  function enqueue(text, choice) {
+    if (choice) scroll.focus({ preventScroll: true }); // not the text box: phones would raise a keyboard
+    const item = { role: "visitor", text, choice, at: new Date(), id: newId(), state: "sending" };
     items.push(item);
     render(item);
     pump();
@@ -413,28 +418,28 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     render();
   }
 
-  /** Sends what waits. A retry carries the same id, so the server takes a message once. */
+  /** Sends what waits. A retry has the same id: the server takes it once. */
   async function pump() {
     clearTimeout(pumpTimer);
     if (pumping) return;
     pumping = true;
     for (let item; (item = waiting()[0]); ) {
       try {
-        const receipt = await authed(() => "messages", { id: item.id, text: item.text, locale });
+        const receipt = await authed(() => "messages", { id: item.id, text: item.text, choice: item.choice, locale });
         tries = 0;
         delivered(item, receipt.seq);
         for (const other of waiting()) change(other, "sending");
         active = Date.now();
         plan(hears ? 5000 : 1500);
       } catch (error) {
-        // Out of reach is waited out; a server that answers gets eight tries, or one bad message blocks the rest.
+        // Out of reach is waited out; a server that answers gets eight tries, or it blocks the rest.
         if (error.transient && (!error.status || tries < 8)) {
           for (const other of waiting()) change(other, "failed");
           pumpTimer = setTimeout(pump, error.wait || backoff(tries++));
           break;
         }
         tries = 0;
-        // The same body would be refused again, so no "retry" then.
+        // The same body would be refused again: no "retry".
         change(item, "refused", error.detail, [413, 422].includes(error.status));
       }
     }
@@ -445,7 +450,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
 
   let isOpen = false;
   let stream = null;
-  let hears = false; // the stream brings something, if only heartbeats: no proxy holds it back
+  let hears = false; // the stream brings at least heartbeats: no proxy holds it back
   let streamAfter = 0;
   let drops = 0;
   let polling = false;
@@ -456,7 +461,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   const live = () => isOpen && !document.hidden;
 
   function showNotice(text) {
-    notice.hidden = !text; // before the text: only a change of what is shown is read aloud
+    notice.hidden = !text; // first: only a change of what is shown is read aloud
     if (notice.textContent !== text) notice.textContent = text;
   }
 
@@ -470,7 +475,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     pollTimer = setTimeout(poll, delay);
   }
 
-  /** Asks for messages unless the stream brings them, and opens the stream. */
+  /** Asks for what the stream does not bring, and opens it. */
   async function poll() {
     clearTimeout(pollTimer);
     if (polling) return;
@@ -481,7 +486,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     let next;
     try {
       const { messages = [] } = await authed(() => `messages?after=${cursor}`);
-      if (failures) pump(); // the server is back: no need to wait out the backoff
+      if (failures) pump(); // the server is back
       failures = 0;
       showNotice("");
       receive(messages);
@@ -497,7 +502,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     plan(next);
   }
 
-  // Not an EventSource: that one sends no headers, and a token in the address ends up in logs.
+  // No EventSource: it sends no headers, and a token in the address ends up in logs.
   async function connect() {
     if (stream || !live() || !ready || Date.now() < streamAfter) return;
     const own = (stream = new AbortController());
@@ -549,7 +554,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     showTyping(false);
   }
 
-  /** Counts what is unread behind a closed panel; for visitors who have a session only, and for a while. */
+  /** Counts what is unread behind a closed panel; for a while, and with a session only. */
   async function peek() {
     if (!token || isOpen || document.hidden) return;
     try {
@@ -568,7 +573,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
 
   function fit() {
     panel.ariaModal = String(phone.matches);
-    // iOS lays its keyboard over the page; only visualViewport knows what is left. Pinch zoom is left alone.
+    // iOS lays its keyboard over the page: visualViewport knows what is left. Pinch zoom is left alone.
     const view = visualViewport;
     const squeezed = isOpen && phone.matches && view.scale < 1.01 && innerHeight - view.height > 60;
     body.classList.toggle("squeezed", squeezed);
@@ -582,7 +587,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
     field.style.height = "auto";
     field.style.height = `${Math.min(140, Math.max(44, field.scrollHeight + 2))}px`;
     const extra = [...field.value.trim()].length - 4000;
-    field.setCustomValidity(extra > 0 ? `${words.over}: ${extra}` : ""); // the browser shows it when it is to be sent
+    field.setCustomValidity(extra > 0 ? `${words.over}: ${extra}` : ""); // shown when it is to be sent
     if (low) settle();
   }
 
@@ -599,8 +604,8 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   function open() {
     if (!isOpen) {
       show(true);
-      if (!ready) recall(); // another tab may have begun the conversation
-      if (!cursor) log.ariaBusy = "true"; // or the whole history would be read aloud
+      if (!ready) recall(); // another tab may have begun
+      if (!cursor) log.ariaBusy = "true"; // or all history is read aloud
       count(0);
       settle();
       wake();
@@ -637,7 +642,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   field.oninput = grow;
   launcher.onclick = () => (isOpen ? close() : open());
   body.onkeydown = (event) => {
-    event.stopPropagation(); // the page's one-key shortcuts see the host element, not a text box
+    event.stopPropagation(); // the page's one-key shortcuts see no text box
     if (event.isComposing || event.keyCode === 229) return; // Enter and Esc belong to the input method then
     if (event.key === "Escape" && isOpen) {
       event.preventDefault();
@@ -646,7 +651,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
       event.preventDefault();
       form.requestSubmit();
     } else if (event.key === "Tab" && isOpen && phone.matches) {
-      // Full screen hides the page, so the focus must not wander off behind.
+      // Full screen hides the page: no focus there.
       const stops = [launcher, ...panel.querySelectorAll('a, button, textarea, [tabindex="0"]')];
       const at = stops.indexOf(root.activeElement);
       if (at === (event.shiftKey ? 0 : stops.length - 1)) {
@@ -659,8 +664,8 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
 
   document.addEventListener("visibilitychange", wake);
   addEventListener("online", () => { failures = drops = tries = streamAfter = 0; wake(); pump(); });
-  addEventListener("offline", () => { hangUp(); wake(); }); // the poll finds out whether our server is out of reach too
-  addEventListener("pagehide", hangUp); // an open stream would keep the page out of the back-forward cache
+  addEventListener("offline", () => { hangUp(); wake(); }); // the poll finds out whether our server is gone too
+  addEventListener("pagehide", hangUp); // an open stream keeps the page out of the back-forward cache
   addEventListener("pageshow", (event) => { if (event.persisted) wake(); });
   phone.addEventListener("change", fit);
   for (const kind of ["resize", "scroll"]) visualViewport.addEventListener(kind, fit);
@@ -675,7 +680,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   root.append(body);
 
   function start() {
-    // Beside <body>, not in it: some frameworks replace the body, and a transform on it would move the launcher.
+    // Beside <body>: some frameworks replace it, and a transform on it would move the launcher.
     document.documentElement.append(host);
     recall();
     plan(1000);
