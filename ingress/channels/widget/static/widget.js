@@ -177,7 +177,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
 
   const KEY = `ragline:${base.origin}:${site}`;
   let token = null;
-  let seen = 0; // the newest message the visitor saw
+  let seen = 0; // the newest message seen
 
   function recall() {
     try {
@@ -372,7 +372,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   function count(unread) {
     badge.hidden = !unread;
     badge.textContent = unread > 9 ? "9+" : unread;
-    // The button keeps its name.
+    // Keeps the button's name.
     launcher.setAttribute("aria-description", unread ? `${words.unread}: ${unread}` : "");
   }
 
