@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from pipeline.confidence import thresholds
 from pipeline.llm import LanguageModel
 from pipeline.search import Searcher
 from pipeline.steps.classify import classify
@@ -44,13 +43,12 @@ class Asked(BaseModel):
 
 
 def make_policy(settings: Settings) -> Policy:
-    """The answer policy: the calibrated thresholds, or those of the settings."""
-    calibrated = thresholds(settings.knowledge.max_wrong_direct)
+    """The answer policy of the settings; thresholds they leave open are those calibrated for the base."""
     own = settings.answer
     return Policy(
         modes=own.modes,
-        direct_threshold=calibrated.direct if own.direct_threshold is None else own.direct_threshold,
-        grounded_threshold=calibrated.grounded if own.grounded_threshold is None else own.grounded_threshold,
+        direct_threshold=own.direct_threshold,
+        grounded_threshold=own.grounded_threshold,
         history_tokens=own.history_tokens,
         max_tokens=own.max_tokens,
     )

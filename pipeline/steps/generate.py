@@ -21,11 +21,11 @@ History = Callable[[], Sequence[tuple[Role, str]]]
 
 @dataclass(frozen=True)
 class Policy:
-    """Which modes may be used, and the calibrated confidence each one asks for (0 to 1)."""
+    """Which modes may be used, and the confidence each one asks for (0 to 1; None: as calibrated for the base)."""
 
     modes: Collection[str]
-    direct_threshold: float
-    grounded_threshold: float
+    direct_threshold: float | None
+    grounded_threshold: float | None
     history_tokens: int
     max_tokens: int
 
@@ -52,12 +52,28 @@ def generate(
 
     best = retrieval.passages[0] if retrieval.passages else None
     confidence = retrieval.confidence
-    if best and best.question and "direct" in policy.modes and confidence >= policy.direct_threshold:
+    direct = retrieval.direct if policy.direct_threshold is None else policy.direct_threshold
+    grounded = retrieval.grounded if policy.grounded_threshold is None else policy.grounded_threshold
+    if retrieval.both and "direct" in policy.modes and confidence >= direct:
+        return _both(retrieval)
+    if best and best.question and "direct" in policy.modes and confidence >= direct:
         citation = Citation(id=best.id, title=best.question)
         return Answer(text=best.answer, mode="direct", confidence=confidence, citations=(citation,))
-    if best and model and "grounded" in policy.modes and confidence >= policy.grounded_threshold:
+    if best and model and "grounded" in policy.modes and confidence >= grounded:
         return _grounded(classification, retrieval, policy=policy, model=model, history=history)
     return _reply("unknown", language, flag="no_answer", confidence=confidence)
+
+
+def _both(retrieval: Retrieval) -> Answer:
+    """The stored answers to two questions asked at once, in the order they were asked."""
+    passages = {passage.id: passage for passage in retrieval.passages}
+    chosen = [passages[item] for item in retrieval.both]
+    return Answer(
+        text="\n\n".join(passage.answer for passage in chosen),
+        mode="direct",
+        confidence=retrieval.confidence,
+        citations=tuple(Citation(id=passage.id, title=passage.question or "") for passage in chosen),
+    )
 
 
 def _grounded(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
-from pipeline.confidence import Calibration, calibration
+from pipeline.found import Found
 from pipeline.search import Searcher
+from pipeline.steps.parts import parts
 from pipeline.turn import Frozen
+
+#: A part that follows another is a question of its own when it is answered this surely.
+OWN_QUESTION = 0.5
 
 
 class Passage(Frozen):
     """One knowledge item. ``question`` is its phrasing nearest to what was asked; None for a document passage.
 
-    ``score``: the probability that this item is the right one, before the question of whether any is.
+    ``score``: the probability that this item is the right one.
     """
 
     id: str
@@ -23,18 +29,56 @@ class Passage(Frozen):
 
 
 class Retrieval(Frozen):
-    """``confidence``: calibrated probability (0 to 1) that the first passage answers the question."""
+    """``confidence``: calibrated probability (0 to 1) that the first passage answers the question.
+
+    ``both``: ids of the two passages that answer two questions asked at once; then ``confidence`` is the lower of the
+    two, and the two come first. ``direct`` and ``grounded``: the thresholds calibrated for the base it comes from.
+    """
 
     passages: tuple[Passage, ...] = ()
     confidence: float = Field(0.0, ge=0, le=1)
+    both: tuple[str, ...] = ()
+    direct: float = Field(0.9, ge=0, le=1)
+    grounded: float = Field(0.3, ge=0, le=1)
 
 
-def retrieve(question: str, *, searcher: Searcher, k: int, fitted: Calibration | None = None) -> Retrieval:
-    """The at most ``k`` best items. ``fitted`` defaults to the calibration in the package."""
-    fitted = fitted or calibration()
-    ranked = fitted.rank(question, searcher.search(question))
-    passages = tuple(
-        Passage(id=c.id, score=round(score, 6), question=c.question, answer=c.answer, locale=c.locale)
-        for c, score in ranked[:k]
+def retrieve(question: str, *, searcher: Searcher, k: int) -> Retrieval:
+    """The at most ``k`` best items; of a message that asks two things, the best of both first."""
+    found = searcher.search(question)
+    if not found.ranked:
+        return Retrieval()
+    own = [searcher.search(part) for part in asked] if len(asked := parts(question)) == 2 else []
+    both = _two_answers(own)
+    # One question in two sentences: the whole is what was asked, the parts only help to find more.
+    order = [*own, found] if both else [found, *own]
+    return Retrieval(
+        passages=_passages(order, k),
+        confidence=min(one.confidence for one in own) if both else found.confidence,
+        both=both,
+        direct=found.thresholds.direct,
+        grounded=found.thresholds.grounded,
     )
-    return Retrieval(passages=passages, confidence=fitted.confidence(question, ranked))
+
+
+def _two_answers(own: Sequence[Found]) -> tuple[str, ...]:
+    """The items that answer two parts, where each part has a sure answer of its own."""
+    firsts = [found.ranked[0][0] for found in own if found.ranked and found.confidence >= OWN_QUESTION]
+    if len(firsts) == 2 and firsts[0].id != firsts[1].id and all(c.question is not None for c in firsts):
+        return tuple(c.id for c in firsts)
+    return ()
+
+
+def _passages(found: Sequence[Found], k: int) -> tuple[Passage, ...]:
+    """The best of each in turn, each item once, with its best score."""
+    passages: dict[str, Passage] = {}
+    for place in range(max((len(one.ranked) for one in found), default=0)):
+        for one in found:
+            if place < len(one.ranked):
+                c, score = one.ranked[place]
+                if c.id not in passages:
+                    passages[c.id] = Passage(
+                        id=c.id, score=score, question=c.question, answer=c.answer, locale=c.locale
+                    )
+        if len(passages) >= k:
+            break
+    return tuple(passages.values())[:k]

@@ -12,11 +12,15 @@ import os
 import warnings
 from pathlib import Path
 
-from storage.embedder.minilm import cached_graph, model_folder
+from storage.embedder.minilm import LAYERS, cached_graph, model_folder
 
 
 def export(output: Path) -> None:
-    """Write the graph: int64 ``input_ids`` and ``attention_mask`` (batch, tokens) -> float32 (batch, 384)."""
+    """Write the graph: int64 ``input_ids`` and ``attention_mask`` (batch, tokens) -> float32 ``vectors`` (batch, 384)
+    and ``layers`` (batch, 1536): the means of the hidden layers in :data:`LAYERS`, each of length 1, side by side.
+
+    A runtime asked for one of the two computes no more than that one needs.
+    """
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
     from transformers import AutoModel
@@ -26,24 +30,30 @@ def export(output: Path) -> None:
             super().__init__()
             self.model = AutoModel.from_pretrained(model_folder(), attn_implementation="eager")
 
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
-            return torch.nn.functional.normalize(mean, p=2, dim=1)
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            found = self.model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
+            mask = attention_mask.unsqueeze(-1).to(found.last_hidden_state.dtype)
+
+            def mean(hidden: torch.Tensor) -> torch.Tensor:
+                pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+                return torch.nn.functional.normalize(pooled, p=2, dim=1)
+
+            means = [mean(found.hidden_states[layer]) for layer in LAYERS]
+            return means[-1], torch.cat(means, dim=1)
 
     sample = torch.tensor([[101, 7592, 102, 0], [101, 7592, 2088, 102]])
     axes = {
         "input_ids": {0: "batch", 1: "tokens"},
         "attention_mask": {0: "batch", 1: "tokens"},
         "vectors": {0: "batch"},
+        "layers": {0: "batch"},
     }
     with warnings.catch_warnings():
         # The tracing exporter is the one that needs no further packages and takes one second instead of seven.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             Encoder().eval(), (sample, (sample != 0).long()), str(output), dynamo=False, opset_version=17,
-            input_names=["input_ids", "attention_mask"], output_names=["vectors"], dynamic_axes=axes,
+            input_names=["input_ids", "attention_mask"], output_names=["vectors", "layers"], dynamic_axes=axes,
         )  # fmt: skip
 
 

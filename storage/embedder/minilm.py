@@ -28,8 +28,10 @@ WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 #: The model's own limit (sentence_bert_config.json), in tokens.
 MAX_TOKENS = 256
 #: Version of the exported graph; a change makes caches stale.
-GRAPH = "1"
+GRAPH = "2"
 BATCH = 64
+#: Hidden layers (of 6) whose means a classifier is trained on: the early ones keep words that the last one blurs.
+LAYERS = (2, 4, 5, 6)
 log = get_logger(__name__)
 
 
@@ -111,8 +113,16 @@ class MiniLm:
         return self.encode_passages(texts)
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        return self._encode(texts, ["vectors"])[0]
+
+    def encode_layers(self, texts: Sequence[str]) -> tuple[Vectors, Vectors]:
+        vectors, layers = self._encode(texts, ["vectors", "layers"])
+        return vectors, layers
+
+    def _encode(self, texts: Sequence[str], outputs: list[str]) -> list[Vectors]:
         encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        vectors = np.empty((len(encoded), self.dimensions), dtype=np.float32)
+        widths = {"vectors": self.dimensions, "layers": self.dimensions * len(LAYERS)}
+        found = [np.empty((len(encoded), widths[name]), dtype=np.float32) for name in outputs]
         # Texts of one length together: padding is computed like any other token.
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
 
@@ -123,7 +133,10 @@ class MiniLm:
             for row, i in enumerate(rows):
                 ids[row, : len(encoded[i])] = encoded[i]
                 mask[row, : len(encoded[i])] = 1
-            vectors[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+            for whole, part in zip(
+                found, self._session.run(outputs, {"input_ids": ids, "attention_mask": mask}), strict=True
+            ):
+                whole[rows] = part
 
         batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
         if self._parallel == 1 or len(batches) == 1:
@@ -133,4 +146,4 @@ class MiniLm:
             with ThreadPoolExecutor(self._parallel, thread_name_prefix="encode") as pool:
                 for _ in pool.map(encode, batches):
                     pass
-        return vectors
+        return found
