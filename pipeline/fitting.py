@@ -74,7 +74,7 @@ def fit_logistic(
 ) -> tuple[float, ...]:
     """Coefficients of a logistic model, the intercept last, by Newton's method on standardised features.
 
-    ``penalty``: of the squared standardised coefficients, against the sum of ``weights``. Both kinds of label must occur.
+    ``penalty``: of the squared standardised coefficients, against the sum of ``weights``.
     """
     rows, wanted, mass = np.asarray(features, float), np.asarray(labels, float), np.asarray(weights, float)
     mean, spread = np.average(rows, axis=0, weights=mass), rows.std(axis=0)

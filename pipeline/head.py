@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def text_features(text: str) -> dict[int, float]:
     """Numbers of the stems, stem pairs and letter n-grams of a text, with 1 + log of how often each occurs."""
     words = stems(text)
     named = [f"w{word}" for word in words]
-    named += [f"p{left} {right}" for left, right in zip(words, words[1:], strict=False)]
+    named += [f"p{left} {right}" for left, right in pairwise(words)]
     named += [f"c{gram}" for gram in ngrams(text, _SIZES)]
     counts: dict[int, float] = {}
     for name in named:
@@ -86,7 +87,7 @@ class Fusion:
     def logits(self, evidence: Evidence) -> Array:
         """Logits over the classes, shape (classes,)."""
         added = self.layers * evidence.layers + self.text * evidence.text + self.near * evidence.near
-        return added.astype(np.float32)
+        return np.asarray(added, dtype=np.float32)
 
 
 def answer_features(evidence: Evidence, logits: Array) -> list[float]:

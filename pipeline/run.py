@@ -55,8 +55,8 @@ def make_policy(settings: Settings) -> Policy:
 
 
 def search_step(classification: Classification, *, searcher: Searcher, k: int) -> Retrieval:
-    """Retrieve, where there is a question to search for."""
-    if classification.request != "question":
+    """Retrieve, where there is something to search for: a base may have its own answer to a greeting."""
+    if classification.request in ("human", "unreadable"):
         return Retrieval(passages=(), confidence=0.0)
     return retrieve(classification.question, searcher=searcher, k=k)
 

@@ -1,4 +1,4 @@
-"""Candidates for an answer: the nearest vectors, the nearest words and what the trained head says, by knowledge item."""
+"""Candidates for an answer: the nearest vectors, the nearest words and what the trained head says, by item."""
 
 from __future__ import annotations
 

@@ -65,11 +65,12 @@ class Rows:
     def take(self, chosen: NDArray[np.bool_]) -> Rows:
         """The chosen rows, classes numbered anew without gaps."""
         held = np.flatnonzero(chosen)
+        places = held.tolist()
         present, labels = np.unique(self.labels[held], return_inverse=True)
         names = tuple(self.names[i] for i in present)
         return Rows(
-            [self.texts[row] for row in held],
-            [self.features[row] for row in held],
+            [self.texts[row] for row in places],
+            [self.features[row] for row in places],
             self.vectors[held],
             self.layers[held],
             labels.astype(np.int64),
@@ -203,8 +204,9 @@ def _fit_fusion(folds: Sequence[Sequence[_Tried]]) -> Fusion:
     for fold in folds:
         asked = [one for one in fold if one.label >= 0]
         parts = [
-            np.stack([part(one.evidence) for one in asked]).astype(np.float64)
-            for part in (lambda e: e.layers, lambda e: e.text, lambda e: NEAR * e.near)
+            np.stack([one.evidence.layers for one in asked]).astype(np.float64),
+            np.stack([one.evidence.text for one in asked]).astype(np.float64),
+            np.stack([NEAR * one.evidence.near for one in asked]).astype(np.float64),
         ]
         found.append(fit_choice(parts, np.array([one.label for one in asked])))
     layers, text, near = (max(float(value), 0.0) for value in np.mean(found, axis=0))
@@ -273,5 +275,5 @@ def bring_up_to_date(database: Database, embedder: Embedder) -> Head | None:
 
 
 def train_configured(settings: Settings, database: Database) -> None:
-    """:func:`bring_up_to_date` with the model the settings name."""
-    bring_up_to_date(database, make_embedder(settings.knowledge.embedder))
+    """:func:`bring_up_to_date` with the model the settings name, on one core: the others answer meanwhile."""
+    bring_up_to_date(database, make_embedder(settings.knowledge.embedder, threads=1))

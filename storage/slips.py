@@ -110,6 +110,12 @@ def in_russian_letters(text: str) -> str:
     return _AFTER_VOWEL.sub("й", spelled)
 
 
+def on_the_other_layout(text: str) -> str:
+    """The text as its keys would read on the other keyboard layout, Latin or Russian."""
+    latin, cyrillic = len(_LATIN.findall(text.lower())), len(_CYRILLIC.findall(text.lower()))
+    return text.translate(_TO_RUSSIAN if latin > cyrillic else _TO_ENGLISH)
+
+
 class Slips:
     """Judges readings by the texts of a base."""
 

@@ -47,9 +47,6 @@ def generate(
         return _reply("unreadable", language, flag="unreadable")
     if request == "human":
         return _reply("human", language, flag="human_request")
-    if request != "question" and "smalltalk" in policy.modes:
-        return Answer(text=load(f"reply_{request}").render(language=language), mode="smalltalk", confidence=1.0)
-
     best = retrieval.passages[0] if retrieval.passages else None
     confidence = retrieval.confidence
     direct = retrieval.direct if policy.direct_threshold is None else policy.direct_threshold
@@ -59,6 +56,8 @@ def generate(
     if best and best.question and "direct" in policy.modes and confidence >= direct:
         citation = Citation(id=best.id, title=best.question)
         return Answer(text=best.answer, mode="direct", confidence=confidence, citations=(citation,))
+    if request != "question" and "smalltalk" in policy.modes:
+        return Answer(text=load(f"reply_{request}").render(language=language), mode="smalltalk", confidence=1.0)
     if best and model and "grounded" in policy.modes and confidence >= grounded:
         return _grounded(classification, retrieval, policy=policy, model=model, history=history)
     return _reply("unknown", language, flag="no_answer", confidence=confidence)

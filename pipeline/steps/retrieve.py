@@ -13,6 +13,8 @@ from pipeline.turn import Frozen
 
 #: A part that follows another is a question of its own when it is answered this surely.
 OWN_QUESTION = 0.5
+#: Where a message may ask two things and it is not sure: so many items of the whole come before those of its parts.
+WHOLE = 3
 
 
 class Passage(Frozen):
@@ -49,10 +51,8 @@ def retrieve(question: str, *, searcher: Searcher, k: int) -> Retrieval:
         return Retrieval()
     own = [searcher.search(part) for part in asked] if len(asked := parts(question)) == 2 else []
     both = _two_answers(own)
-    # One question in two sentences: the whole is what was asked, the parts only help to find more.
-    order = [*own, found] if both else [found, *own]
     return Retrieval(
-        passages=_passages(order, k),
+        passages=_passages(found, own, k, both=bool(both)),
         confidence=min(one.confidence for one in own) if both else found.confidence,
         both=both,
         direct=found.thresholds.direct,
@@ -68,17 +68,12 @@ def _two_answers(own: Sequence[Found]) -> tuple[str, ...]:
     return ()
 
 
-def _passages(found: Sequence[Found], k: int) -> tuple[Passage, ...]:
-    """The best of each in turn, each item once, with its best score."""
+def _passages(found: Found, own: Sequence[Found], k: int, *, both: bool) -> tuple[Passage, ...]:
+    """The items to show, each once: of two answers these first; else the parts only help the whole to find more."""
+    firsts = [part.ranked[0] for part in own if part.ranked]
+    order = [*firsts, *found.ranked] if both else [*found.ranked[:WHOLE], *firsts, *found.ranked[WHOLE:]]
     passages: dict[str, Passage] = {}
-    for place in range(max((len(one.ranked) for one in found), default=0)):
-        for one in found:
-            if place < len(one.ranked):
-                c, score = one.ranked[place]
-                if c.id not in passages:
-                    passages[c.id] = Passage(
-                        id=c.id, score=score, question=c.question, answer=c.answer, locale=c.locale
-                    )
-        if len(passages) >= k:
-            break
+    for c, score in order[: k + len(firsts)]:
+        if c.id not in passages:
+            passages[c.id] = Passage(id=c.id, score=score, question=c.question, answer=c.answer, locale=c.locale)
     return tuple(passages.values())[:k]

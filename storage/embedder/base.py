@@ -38,7 +38,7 @@ class LayeredEmbedder(Protocol):
 
 
 def encode_layers(embedder: Embedder, texts: Sequence[str]) -> tuple[Vectors, Vectors]:
-    """Vectors of queries and what a classifier is trained on: the layers where the model shows them, else the vectors."""
+    """Vectors of queries and what a classifier is trained on: layers where the model shows them, else the vectors."""
     if isinstance(embedder, LayeredEmbedder):
         return embedder.encode_layers(texts)
     vectors = embedder.encode_queries(texts)

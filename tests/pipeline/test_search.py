@@ -120,7 +120,7 @@ def test_what_was_found_is_forgotten_when_the_base_changes(base: Base) -> None:
     base.ask(asked)  # the index does not hold it yet, so this is not kept
     index.sync(base.database, base.store, "memory", base.embedder, "minilm")
     time.sleep(FRESH + 0.1)
-    found = {candidate.id: candidate for candidate in base.searcher.search(asked)}
+    found = {candidate.id: candidate for candidate, _ in base.searcher.search(asked).ranked}
     assert found["stork"].dense > 0.99
     knowledge.remove_items(base.database, ["stork"])
     index.sync(base.database, base.store, "memory", base.embedder, "minilm")
