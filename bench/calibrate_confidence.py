@@ -70,7 +70,7 @@ def ask_set(
         put_items(database, items, source="calibration")
         store = MemoryStore()
         sync(database, store, "memory", embedder, "minilm")
-        fitted = Calibration(dict.fromkeys(GROUPS, (0.0,) * 9), dict.fromkeys(GROUPS, (0.0,) * 15), (), 1.0)
+        fitted = Calibration(dict.fromkeys(GROUPS, (0.0,) * 9), dict.fromkeys(GROUPS, (0.0,) * 15), {}, 1.0)
         searcher = KnowledgeSearcher(database, lambda _: store, embedder, "minilm", fitted=fitted)
         asked = []
         for text, gold, weight, real in rows:
@@ -113,12 +113,12 @@ def fit_group(asked: Sequence[Asked]) -> tuple[tuple[float, ...], tuple[float, .
         features[row, len(a.candidates) :] = features[row, : len(a.candidates)].min(axis=0) - 1.0
         chosen[row] = next(i for i, c in enumerate(a.candidates) if c.id in a.gold)
     ranking = fit_choice([features[:, :, i] for i in range(width)], chosen)
-    partial = Calibration(dict.fromkeys(GROUPS, ranking), {}, (), 1.0)
+    partial = Calibration(dict.fromkeys(GROUPS, ranking), {}, {}, 1.0)
     ranked = [partial.rank(a.question, a.candidates) for a in asked]
     right = [order[0][0].id in a.gold for a, order in zip(asked, ranked, strict=True)]
     rows = [answer_features(a.question, order) for a, order in zip(asked, ranked, strict=True)]
-    answering = fit_logistic(rows, right, [a.weight for a in asked], penalty=3.0)
-    fitted = Calibration(dict.fromkeys(GROUPS, ranking), dict.fromkeys(GROUPS, answering), (), 1.0)
+    answering = fit_logistic(rows, right, [a.weight for a in asked], penalty=20.0)
+    fitted = Calibration(dict.fromkeys(GROUPS, ranking), dict.fromkeys(GROUPS, answering), {}, 1.0)
     sure = [fitted.confidence(a.question, order) for a, order in zip(asked, ranked, strict=True)]
     return ranking, answering, [(s, r, a.weight) for s, r, a in zip(sure, right, asked, strict=True) if a.real]
 
@@ -132,23 +132,22 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folders = [f for f in sorted(parser.parse_args().folder.iterdir()) if f.is_dir() and questions(f)]
     asked = ask_everything(folders)
-    ranking, answering, points = {}, {}, []
+    ranking, answering, points = {}, {}, {}
     for group in GROUPS:
         own = [a for a in asked if a.group == group]
         ranking[group], answering[group], scored = fit_group(own)
         right = sum(ok for _, ok, _ in scored) / max(sum(bool(a.gold) for a in own if a.real), 1)
         print(f"{group}: {len(own)} questions, best is right {right:.3f}")
         sure, ok, weight = (np.array(column) for column in zip(*scored, strict=True))
-        points.append(operating_points(sure.astype(float), ok.astype(bool), weight.astype(float)))
-    # The thresholds must hold for each kind of base, so the worst of them counts.
-    worst = [[threshold, max(rates)] for threshold, *rates in
-             ((p[0][0], *(one[1] for one in p[:2])) for p in zip(*points, strict=True))]  # fmt: skip
+        points[group] = operating_points(sure.astype(float), ok.astype(bool), weight.astype(float))
     fitted = {
         "version": 2,
         "fitted_on": {group: sum(a.group == group for a in asked) for group in GROUPS},
         "ranking": {group: rounded(weights) for group, weights in ranking.items()},
         "answering": {group: rounded(weights) for group, weights in answering.items()},
-        "operating_points": [[threshold, round(wrong, 5)] for threshold, wrong in worst],
+        "operating_points": {
+            group: [[threshold, round(wrong, 5)] for threshold, wrong in own] for group, own in points.items()
+        },
         "grounded": 0.3,
     }
     OUTPUT.write_text(json.dumps(fitted, indent=1) + "\n", encoding="utf-8")

@@ -32,7 +32,7 @@ class Calibration:
 
     ranking: Mapping[str, tuple[float, ...]]
     answering: Mapping[str, tuple[float, ...]]
-    operating_points: Points
+    operating_points: Mapping[str, Points]
     grounded: float
 
     def rank(self, question: str, candidates: Sequence[Candidate]) -> list[tuple[Candidate, float]]:
@@ -95,10 +95,11 @@ def rank(
     head: Head | None = None,
     hits: Sequence[tuple[str, float]] = (),
     layers: Array | None = None,
+    max_wrong_direct: float = 0.02,
 ) -> Found:
     """Candidates in order, each with the probability that it is the answer, by the head where it knows the item.
 
-    ``hits``: item and cosine of the nearest texts.
+    ``hits``: item and cosine of the nearest texts. The thresholds are those of what ranked the first item.
     """
     if not candidates:
         return Found()
@@ -122,7 +123,14 @@ def rank(
     if len(same) == 1:
         scores[same[0]] = max(SAME_WORDS, *scores.values())
     ranked = sorted(candidates, key=lambda c: (c.id not in same, -scores[c.id], c.id))
-    return Found(tuple((c, round(scores[c.id], 6)) for c in ranked), round(scores[ranked[0].id], 6))
+    own = fitted.operating_points[group_of(question, ranked[0])], fitted.grounded
+    if head is not None and ranked[0].id in head.index:
+        own = head.operating_points, head.grounded
+    return Found(
+        ranked=tuple((c, round(scores[c.id], 6)) for c in ranked),
+        confidence=round(scores[ranked[0].id], 6),
+        thresholds=Thresholds.of(*own, max_wrong_direct),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -132,15 +140,11 @@ def calibration() -> Calibration:
     return Calibration(
         ranking={group: tuple(weights) for group, weights in read["ranking"].items()},
         answering={group: tuple(weights) for group, weights in read["answering"].items()},
-        operating_points=tuple((float(t), float(w)) for t, w in read["operating_points"]),
+        operating_points={
+            group: tuple((float(t), float(w)) for t, w in points) for group, points in read["operating_points"].items()
+        },
         grounded=float(read["grounded"]),
     )
-
-
-def thresholds(max_wrong_direct: float) -> Thresholds:
-    """Thresholds of the packaged calibration."""
-    own = calibration()
-    return Thresholds.of(own.operating_points, own.grounded, max_wrong_direct)
 
 
 def _sum(weights: Sequence[float], features: Sequence[float]) -> float:

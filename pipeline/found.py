@@ -41,15 +41,12 @@ class Thresholds:
 
     @classmethod
     def of(cls, points: Sequence[tuple[float, float]], grounded: float, max_wrong_direct: float) -> Thresholds:
-        """The lowest threshold from which on direct answers were wrong at most that often where it was fitted.
+        """The lowest threshold at which direct answers were wrong at most that often where it was fitted.
 
         ``points``: thresholds in ascending order, and the share of answers at or above each that were wrong.
         """
-        direct = 1.0 if not points else points[-1][0]
-        for threshold, wrong in reversed(points):
-            if wrong > max_wrong_direct:
-                break
-            direct = threshold
+        fitting = [threshold for threshold, wrong in points if wrong <= max_wrong_direct]
+        direct = min(fitting, default=points[-1][0] if points else 1.0)
         return cls(direct=direct, grounded=min(grounded, direct))
 
 

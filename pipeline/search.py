@@ -7,14 +7,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from pipeline.base import Base, read_base
 from pipeline.confidence import Calibration, calibration, rank
-from pipeline.found import Candidate, Found, Thresholds
+from pipeline.found import Candidate, Found
 from pipeline.head import Array, Head, near_scores
 from ragline.batching import Batched
 from ragline.logs import get_logger
@@ -124,15 +124,17 @@ class KnowledgeSearcher:
         if known is None:
             meant = snapshot.base.slips.read(question)
             candidates, near = self._candidates(snapshot, meant)
-            head = snapshot.head
-            ranked = rank(meant, candidates, fitted=self._fitted, head=head, hits=near[0], layers=near[1])
-            known = replace(ranked, thresholds=self._thresholds(head))
+            known = rank(
+                meant,
+                candidates,
+                fitted=self._fitted,
+                head=snapshot.head,
+                hits=near[0],
+                layers=near[1],
+                max_wrong_direct=self._max_wrong_direct,
+            )
             snapshot.remember(question, known)
         return known
-
-    def _thresholds(self, head: Head | None) -> Thresholds:
-        own = self._fitted if head is None else head
-        return Thresholds.of(own.operating_points, own.grounded, self._max_wrong_direct)
 
     def look(self, question: str) -> tuple[str, list[Candidate]]:
         """The question as it was meant, and its candidates as they are, for fitting."""

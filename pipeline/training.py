@@ -37,6 +37,8 @@ from storage.session import Database
 PHRASINGS = 5
 #: Fewer such items teach nothing; more of them, or more rows, take minutes.
 FEWEST_ITEMS, MOST_ITEMS, MOST_ROWS = 5, 1000, 30_000
+#: Weights of text features kept, two bytes each.
+MOST_WEIGHTS = 10_000_000
 #: Share of phrasings and of items kept out in each of the folds.
 FOLDS, KEPT_OUT = 2, 0.15
 #: The share of questions taken to have no answer in the base and yet to be as near to it as an item kept out is. Such
@@ -154,7 +156,9 @@ def _fit_text(
     weights, bias = model.coef_, model.intercept_
     if classes == 2:  # scikit-learn keeps one row for two classes
         weights, bias = np.vstack([-weights, weights]), np.concatenate([-bias, bias])
-    return buckets, idf, weights.T.astype(np.float16), bias.astype(np.float32)
+    # A head must stay small enough to be read by every worker: features that weigh least go.
+    kept = np.sort(np.argsort(-np.abs(weights).max(axis=0))[: MOST_WEIGHTS // classes])
+    return buckets[kept], idf[kept], weights.T[kept].astype(np.float16), bias.astype(np.float32)
 
 
 def _splits(labels: Labels, dice: np.random.Generator) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
