@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+import numpy as np
 from sqlmodel import Session, col, select
 
-from storage.lexical import Features, LexicalIndex, normalise
+from storage.lexical import Features, LexicalIndex, Scores, normalise
 from storage.models import KnowledgeItem, KnowledgePhrase
 from storage.slips import Slips
 
@@ -44,8 +45,26 @@ class Base:
     items: LexicalIndex
     parts: LexicalIndex
     slips: Slips
+    #: The items that have a phrasing of these very words.
+    exact: dict[str, tuple[int, ...]]
     #: What was counted of a text is kept for the next revision: an edit then costs no more than what it changed.
     counted: dict[str, Features] = field(repr=False)
+
+    def similarities(self, question: Features) -> list[Scores]:
+        """Six similarities of every item, each of shape (items,): of stems and letters with its phrasings, with the
+        item as a whole, and with the best sentence of its answer."""
+        own, whole, parts = (index.scores(question) for index in (self.phrases, self.items, self.parts))
+        texts = np.array([first for first, _ in self.spans], dtype=np.intp)
+        sentences = np.array([first for first, last in self.part_spans if last > first], dtype=np.intp)
+        with_answer = np.array([last > first for first, last in self.part_spans], dtype=bool)
+        best = [np.maximum.reduceat(scores, texts) for scores in own]
+        best += whole
+        for scores in parts:
+            found = np.zeros(len(self.whole), dtype=np.float32)
+            if len(sentences):
+                found[with_answer] = np.maximum.reduceat(scores, sentences)
+            best.append(found)
+        return best
 
 
 def read_base(session: Session, old: Base | None = None) -> Base:
@@ -82,6 +101,10 @@ def build_base(
             counted[text] = before.get(text) or Features.of(text)
         return counted[text]
 
+    exact: dict[str, list[int]] = {}
+    for text in texts:
+        if not text.passage and text.item_row not in (found := exact.setdefault(text.normal, [])):
+            found.append(text.item_row)
     sentences: list[str] = []
     part_spans: list[tuple[int, int]] = []
     together: list[str] = []
@@ -103,6 +126,7 @@ def build_base(
         items=LexicalIndex([features(text) if lexical else NOTHING for text in together], whole=True),
         parts=LexicalIndex([features(text) for text in sentences]),
         slips=Slips(together if lexical else ()),
+        exact={words: tuple(items) for words, items in exact.items()},
         counted=counted,
     )
 

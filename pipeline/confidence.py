@@ -94,18 +94,19 @@ def rank(
     fitted: Calibration,
     head: Head | None = None,
     hits: Sequence[tuple[str, float]] = (),
-    layers: Array | None = None,
+    read: Array | None = None,
     max_wrong_direct: float = 0.02,
 ) -> Found:
     """Candidates in order, each with the probability that it is the answer, by the head where it knows the item.
 
-    ``hits``: item and cosine of the nearest texts. The thresholds are those of what ranked the first item.
+    ``hits``: item and cosine of the nearest texts; ``read``: what the head reads of the question's layers. The
+    thresholds are those of what ranked the first item.
     """
     if not candidates:
         return Found()
     scores: dict[str, float] = {}
-    if head is not None and layers is not None:
-        evidence = head.evidence(question, layers, [(head.index.get(item, -1), score) for item, score in hits])
+    if head is not None and read is not None:
+        evidence = head.evidence(question, read, [(head.index.get(item, -1), score) for item, score in hits])
         logits = head.fusion.logits(evidence)
         # Items that are gone from the base are no candidates, so the best may be another than the head's own.
         present = np.array([head.index[c.id] for c in candidates if c.id in head.index], dtype=np.int64)

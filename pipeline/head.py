@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,8 +130,12 @@ class Head:
     def _place(self) -> dict[int, int]:
         return {int(bucket): i for i, bucket in enumerate(self.buckets)}
 
-    def evidence(self, text: str, layers: Array, hits: Sequence[tuple[int, float]]) -> Evidence:
-        """What the head says of a question. ``hits``: as for :func:`near_scores`."""
+    def read(self, layers: Array) -> Array:
+        """Logits of the classes by the layers of a question, shape (classes,)."""
+        return np.asarray(layers @ self.weights + self.bias, dtype=np.float32)
+
+    def evidence(self, text: str, read: Array, hits: Sequence[tuple[int, float]]) -> Evidence:
+        """What the head says of a question. ``read``: of :meth:`read`; ``hits``: as for :func:`near_scores`."""
         features = text_features(text)
         held = [(self._place[key], value) for key, value in features.items() if key in self._place]
         places = np.array([place for place, _ in held], dtype=np.int64)
@@ -139,7 +144,7 @@ class Head:
         words = stems(text)
         known = sum(number(f"w{word}", _BUCKETS) in self._place for word in words) / max(len(words), 1)
         return Evidence(
-            layers=layers @ self.weights + self.bias,
+            layers=read,
             text=values @ self.text_weights[places].astype(np.float32) + self.text_bias,
             near=near_scores(hits, len(self.labels)),
             nearest=max((score for _, score in hits), default=0.0),
@@ -178,7 +183,7 @@ class Head:
             with np.load(io.BytesIO(stored), allow_pickle=False) as arrays:
                 facts: dict[str, Any] = json.loads(arrays["facts"].tobytes())
                 if facts["format"] != FORMAT:
-                    raise ValueError(f"version {facts['format']} of the head, not {FORMAT}")
+                    raise KeyError(f"version {facts['format']}")
                 return cls(
                     labels=tuple(facts["labels"]),
                     embedder=facts["embedder"],
@@ -193,7 +198,7 @@ class Head:
                     operating_points=tuple((float(t), float(w)) for t, w in facts["operating_points"]),
                     grounded=float(facts["grounded"]),
                 )
-        except (OSError, KeyError, TypeError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise ValueError(f"the stored head cannot be read ({type(error).__name__})") from error
 
 

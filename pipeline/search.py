@@ -28,10 +28,10 @@ from storage.session import Database
 from storage.vectors import make_store
 from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, VectorStore
 
-#: Nearest texts taken from each side before they are joined by item.
+#: Nearest texts asked of the store, before they are joined by item.
 NEAREST = 50
-#: Items taken from the words of whole items, and from the head.
-FROM_WHOLE, FROM_HEAD = 20, 10
+#: Items taken from each kind of words, and from the head.
+FROM_WORDS, FROM_HEAD = 25, 10
 #: Questions of other threads that are searched for at once.
 BATCH = 16
 #: Questions whose findings are kept until the base changes: some 10 kB each.
@@ -123,14 +123,14 @@ class KnowledgeSearcher:
         known = snapshot.found.get(question)
         if known is None:
             meant = snapshot.base.slips.read(question)
-            candidates, near = self._candidates(snapshot, meant)
+            candidates, hits, read = self._candidates(snapshot, meant)
             known = rank(
                 meant,
                 candidates,
                 fitted=self._fitted,
                 head=snapshot.head,
-                hits=near[0],
-                layers=near[1],
+                hits=hits,
+                read=read,
                 max_wrong_direct=self._max_wrong_direct,
             )
             snapshot.remember(question, known)
@@ -144,60 +144,54 @@ class KnowledgeSearcher:
 
     def _candidates(
         self, snapshot: _Snapshot, question: str
-    ) -> tuple[list[Candidate], tuple[list[tuple[str, float]], Array | None]]:
-        """Every item that is near in some way, and the nearest texts by item with what the head reads."""
-        base = snapshot.base
-        near = self._near(question)
-        features = Features.of(question)
-        hits = [(base.texts[base.rows[hit.id]].item.id, hit.score) for hit in near.hits if hit.id in base.rows]
-        dense = {base.rows[hit.id]: hit.score for hit in near.hits if hit.id in base.rows}
-        # A text that only its words brought here is at most as near as the farthest of the nearest.
-        farthest = min(dense.values(), default=0.0) if len(dense) >= NEAREST else 0.0
-        stems, letters = base.phrases.scores(features)
-        whole_stems, whole_letters = base.items.scores(features)
-        part_stems, part_letters = base.parts.scores(features)
-        chosen = {base.texts[row].item_row for row in dense}
-        for scores in (stems, letters):
-            chosen |= {base.texts[row].item_row for row in best_rows(scores, NEAREST)}
-        for scores in (whole_stems, whole_letters):
-            chosen |= set(best_rows(scores, FROM_WHOLE))
+    ) -> tuple[list[Candidate], list[tuple[str, float]], Array | None]:
+        """Every item that is near in some way, the nearest texts by item, and what the head reads of the layers."""
+        base, near, features = snapshot.base, self._near(question), Features.of(question)
+        rows = [(base.rows[hit.id], hit.score) for hit in near.hits if hit.id in base.rows]
+        hits = [(base.texts[row].item.id, score) for row, score in rows]
+        dense: dict[int, tuple[float, int]] = {}  # by item: its best cosine, and the text that has it
+        for row, score in rows:
+            dense.setdefault(base.texts[row].item_row, (score, row))
+        # An item that only its words brought here is at most as near as the farthest of the nearest.
+        farthest = min((score for _, score in rows), default=0.0) if len(rows) >= NEAREST else 0.0
+        words = base.similarities(features)
+        same = base.exact.get(normalise(question), ())
+        chosen = set(dense).union(same, *(best_rows(scores, FROM_WORDS) for scores in words[:4]))
+        read = None
         if snapshot.head is not None and near.layers is not None:
-            logits = near.layers @ snapshot.head.weights + snapshot.head.bias
-            for best in np.argsort(-logits)[:FROM_HEAD]:
-                if (row := base.item_rows.get(snapshot.head.labels[int(best)])) is not None:
-                    chosen.add(row)
-        ids = [base.whole[row].id for row in chosen]
-        places = {item_id: i for i, item_id in enumerate(ids)}
-        means = near_scores([(places.get(item, -1), score) for item, score in hits], len(ids))
-        asked = normalise(question)
+            read = snapshot.head.read(near.layers)
+            best = [snapshot.head.labels[int(label)] for label in np.argsort(-read)[:FROM_HEAD]]
+            chosen.update(base.item_rows[label] for label in best if label in base.item_rows)
+        order = sorted(chosen)
+        places = {base.whole[row].id: i for i, row in enumerate(order)}
+        means = near_scores([(places.get(item, -1), score) for item, score in hits], len(order))
+        similar = np.stack([scores[order] for scores in words], axis=1).tolist()
+        known = base.phrases.known(features)
         found = []
-        for item_row, mean in zip(chosen, means.tolist(), strict=True):
-            item, (first, last) = base.whole[item_row], base.spans[item_row]
-            own = slice(first, last)
-            part = slice(*base.part_spans[item_row])
-            cosines = [dense.get(row, farthest) for row in range(first, last)]
-            ranks = np.asarray(cosines, dtype=np.float32) + stems[own] + letters[own]
-            text = base.texts[first + int(np.argmax(ranks))]
+        for item_row, mean, own in zip(order, means.tolist(), similar, strict=True):
+            item = base.whole[item_row]
+            cosine, row = dense.get(item_row, (farthest, base.spans[item_row][0]))
+            text = base.texts[row]
             found.append(
                 Candidate(
                     id=item.id,
                     question=None if text.passage else text.text,
                     answer=item.answer if item.answer is not None else item.id,
                     locale=item.locale,
-                    dense=max(cosines),
-                    near=float(mean),
-                    stems=float(stems[own].max()),
-                    letters=float(letters[own].max()),
-                    whole_stems=float(whole_stems[item_row]),
-                    whole_letters=float(whole_letters[item_row]),
-                    part_stems=float(part_stems[part].max(initial=0.0)),
-                    part_letters=float(part_letters[part].max(initial=0.0)),
-                    exact=any(not one.passage and one.normal == asked for one in base.texts[own]),
+                    dense=cosine,
+                    near=mean,
+                    stems=own[0],
+                    letters=own[1],
+                    whole_stems=own[2],
+                    whole_letters=own[3],
+                    part_stems=own[4],
+                    part_letters=own[5],
+                    exact=item_row in same,
                     passage=text.passage,
-                    known=base.phrases.known(features),
+                    known=known,
                 )
             )
-        return found, (hits, near.layers)
+        return found, hits, read
 
     def _nearest(self, questions: Sequence[str]) -> list[_Nearest]:
         snapshot = self._current()

@@ -198,7 +198,7 @@ def _try(rows: Rows, unknown: NDArray[np.bool_], asked: NDArray[np.bool_]) -> li
         for i, row in enumerate(batch):
             hits = [(int(kept.labels[j]), float(cosines[i, j])) for j in nearest[i]]
             label = -1 if unknown[row] else head.index[rows.names[rows.labels[row]]]
-            tried.append(_Tried(head.evidence(rows.texts[row], rows.layers[row], hits), label))
+            tried.append(_Tried(head.evidence(rows.texts[row], head.read(rows.layers[row]), hits), label))
     return tried
 
 

@@ -11,8 +11,9 @@ from pipeline.search import Searcher
 from pipeline.steps.parts import parts
 from pipeline.turn import Frozen
 
-#: A part that follows another is a question of its own when it is answered this surely.
-OWN_QUESTION = 0.5
+#: A part is a question of its own when it is answered this surely, and more surely than the whole: what two sentences
+#: say of one matter is answered best by both together.
+OWN_QUESTION = 0.6
 #: Where a message may ask two things and it is not sure: so many items of the whole come before those of its parts.
 WHOLE = 3
 
@@ -50,7 +51,7 @@ def retrieve(question: str, *, searcher: Searcher, k: int) -> Retrieval:
     if not found.ranked:
         return Retrieval()
     own = [searcher.search(part) for part in asked] if len(asked := parts(question)) == 2 else []
-    both = _two_answers(own)
+    both = _two_answers(found, own)
     return Retrieval(
         passages=_passages(found, own, k, both=bool(both)),
         confidence=min(one.confidence for one in own) if both else found.confidence,
@@ -60,9 +61,10 @@ def retrieve(question: str, *, searcher: Searcher, k: int) -> Retrieval:
     )
 
 
-def _two_answers(own: Sequence[Found]) -> tuple[str, ...]:
+def _two_answers(whole: Found, own: Sequence[Found]) -> tuple[str, ...]:
     """The items that answer two parts, where each part has a sure answer of its own."""
-    firsts = [found.ranked[0][0] for found in own if found.ranked and found.confidence >= OWN_QUESTION]
+    least = max(OWN_QUESTION, whole.confidence)
+    firsts = [part.ranked[0][0] for part in own if part.ranked and part.confidence >= least]
     if len(firsts) == 2 and firsts[0].id != firsts[1].id and all(c.question is not None for c in firsts):
         return tuple(c.id for c in firsts)
     return ()

@@ -107,8 +107,8 @@ def test_a_head_is_stored_without_loss_and_what_is_no_head_is_refused(world: Wor
     assert head is not None
     again = Head.from_bytes(head.to_bytes())
     layers = np.ones(head.weights.shape[0], dtype=np.float32) / 20
-    asked = ("how can I use my promo code", layers, [(0, 0.9), (1, 0.5)])
-    first, second = head.evidence(*asked), again.evidence(*asked)
+    text, hits = "how can I use my promo code", [(0, 0.9), (1, 0.5)]
+    first, second = (one.evidence(text, one.read(layers), hits) for one in (head, again))
     assert np.allclose(head.fusion.logits(first), again.fusion.logits(second), atol=0.05)
     assert again.labels == head.labels
     for body in (b"", b"no archive", head.to_bytes()[:500]):
