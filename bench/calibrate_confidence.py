@@ -117,7 +117,7 @@ def fit_group(asked: Sequence[Asked]) -> tuple[tuple[float, ...], tuple[float, .
     ranked = [partial.rank(a.question, a.candidates) for a in asked]
     right = [order[0][0].id in a.gold for a, order in zip(asked, ranked, strict=True)]
     rows = [answer_features(a.question, order) for a, order in zip(asked, ranked, strict=True)]
-    answering = fit_logistic(rows, right, [a.weight for a in asked], penalty=20.0)
+    answering = fit_logistic(rows, right, [a.weight for a in asked], penalty=5.0)
     fitted = Calibration(dict.fromkeys(GROUPS, ranking), dict.fromkeys(GROUPS, answering), {}, 1.0)
     sure = [fitted.confidence(a.question, order) for a, order in zip(asked, ranked, strict=True)]
     return ranking, answering, [(s, r, a.weight) for s, r, a in zip(sure, right, asked, strict=True) if a.real]

@@ -1,10 +1,11 @@
 """The retrieve step beside "encode one query and ask the store", on Chroma, with the same encoder and store.
 
-    python -m bench.retrieval_latency [--rows 15000 100000] [--questions 200]
+    python -m bench.retrieval_latency [--rows 15000 100000] [--phrasings 100] [--questions 200]
 
-The base holds 100 phrasings an item, one item in four with an answer. Encoding 100,000 texts would take the run's time
-and change nothing in it, so beyond 20,000 rows the stored vectors are made up; so are the weights of the head there.
-Every question is new, so that nothing is remembered; the two sides take turns.
+The base holds 100 phrasings an item (with 4 there is no head, and words are compared), one item in four with an
+answer. Encoding 100,000 texts would take the run's time and change nothing in it, so beyond 20,000 rows the stored
+vectors are made up; so are the weights of the head there. Every question is new, so that nothing is remembered; the
+two sides take turns.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from bench.kb_import import WORDS
 from pipeline.head import Fusion, Head
 from pipeline.search import NEAREST, KnowledgeSearcher
 from pipeline.steps.retrieve import retrieve
-from pipeline.training import bring_up_to_date
+from pipeline.training import PHRASINGS, bring_up_to_date
 from ragline.stack.ports import free_port
 from storage import heads
 from storage.embedder import make_embedder
@@ -41,7 +42,7 @@ from storage.knowledge_files import ItemRow
 from storage.session import Database, make_engine
 from storage.vectors.chroma import ChromaStore
 
-PHRASINGS, ENCODED = 100, 20_000
+ENCODED = 20_000
 
 
 class MadeUp:
@@ -94,12 +95,12 @@ def chroma(folder: str) -> Iterator[str]:
         process.wait(10)
 
 
-def measure(rows: int, questions: int) -> None:
+def measure(rows: int, phrasings: int, questions: int) -> None:
     dice = random.Random(rows)
     items = [
         ItemRow(f"i{n}", f"{question(dice)}. {question(dice)}." if n % 4 == 0 else None,
-                [f"{question(dice)} {n} {k}" for k in range(PHRASINGS)])
-        for n in range(rows // PHRASINGS)
+                [f"{question(dice)} {n} {k}" for k in range(phrasings)])
+        for n in range(rows // phrasings)
     ]  # fmt: skip
     embedder = make_embedder("minilm", threads=1)
     with tempfile.TemporaryDirectory() as scratch, chroma(f"{scratch}/chroma") as url:
@@ -111,7 +112,7 @@ def measure(rows: int, questions: int) -> None:
         if rows <= ENCODED:
             bring_up_to_date(database, embedder)
             print(f"{rows} rows: encoding and training took {time.perf_counter() - began:.0f} s")
-        else:
+        elif phrasings >= PHRASINGS:
             head = made_up_head([item.id for item in items], embedder, 4 * embedder.dimensions)
             heads.put(database, "bench", embedder.name, head.to_bytes())
         searcher = KnowledgeSearcher(database, lambda _: store, embedder, "minilm")
@@ -144,10 +145,11 @@ def measure(rows: int, questions: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[15_000, 100_000])
+    parser.add_argument("--phrasings", type=int, default=100)
     parser.add_argument("--questions", type=int, default=200)
     options = parser.parse_args()
     for rows in options.rows:
-        measure(rows, options.questions)
+        measure(rows, options.phrasings, options.questions)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, Vecto
 NEAREST = 50
 #: Items taken from each kind of words, and from the head.
 FROM_WORDS, FROM_HEAD = 25, 10
+_UNWEIGHED = [0.0] * 6
 #: Questions of other threads that are searched for at once.
 BATCH = 16
 #: Questions whose findings are kept until the base changes: some 10 kB each.
@@ -72,6 +73,8 @@ class _Snapshot:
     head: Head | None
     #: The index holds these very texts, so what is found can be kept.
     complete: bool
+    #: The head knows every item, so nothing else has to be weighed.
+    covered: bool
     found: OrderedDict[str, Found] = field(default_factory=OrderedDict)
 
     def remember(self, question: str, found: Found) -> None:
@@ -146,7 +149,7 @@ class KnowledgeSearcher:
         self, snapshot: _Snapshot, question: str
     ) -> tuple[list[Candidate], list[tuple[str, float]], Array | None]:
         """Every item that is near in some way, the nearest texts by item, and what the head reads of the layers."""
-        base, near, features = snapshot.base, self._near(question), Features.of(question)
+        base, near = snapshot.base, self._near(question)
         rows = [(base.rows[hit.id], hit.score) for hit in near.hits if hit.id in base.rows]
         hits = [(base.texts[row].item.id, score) for row, score in rows]
         dense: dict[int, tuple[float, int]] = {}  # by item: its best cosine, and the text that has it
@@ -154,7 +157,9 @@ class KnowledgeSearcher:
             dense.setdefault(base.texts[row].item_row, (score, row))
         # An item that only its words brought here is at most as near as the farthest of the nearest.
         farthest = min((score for _, score in rows), default=0.0) if len(rows) >= NEAREST else 0.0
-        words = base.similarities(features)
+        # Where the head knows every item, it has weighed the words itself.
+        features = None if snapshot.covered else Features.of(question)
+        words = [] if features is None else base.similarities(features)
         same = base.exact.get(normalise(question), ())
         chosen = set(dense).union(same, *(best_rows(scores, FROM_WORDS) for scores in words[:4]))
         read = None
@@ -165,8 +170,8 @@ class KnowledgeSearcher:
         order = sorted(chosen)
         places = {base.whole[row].id: i for i, row in enumerate(order)}
         means = near_scores([(places.get(item, -1), score) for item, score in hits], len(order))
-        similar = np.stack([scores[order] for scores in words], axis=1).tolist()
-        known = base.phrases.known(features)
+        similar = np.stack([scores[order] for scores in words], axis=1).tolist() if words else [_UNWEIGHED] * len(order)
+        known = 0.0 if features is None else base.phrases.known(features)
         found = []
         for item_row, mean, own in zip(order, means.tolist(), similar, strict=True):
             item = base.whole[item_row]
@@ -240,7 +245,8 @@ class KnowledgeSearcher:
             else:
                 base = read_base(session, old.base if old is not None else None)
                 log.info("knowledge_loaded", texts=len(base.texts), live=live.id if live else None)
-        return _Snapshot(revision, live, base, head_id, head, complete)
+        covered = head is not None and all(item.id in head.index for item in base.whole)
+        return _Snapshot(revision, live, base, head_id, head, complete, covered)
 
     def _read_head(self, stored: bytes | None, old: Head | None) -> Head | None:
         """The stored head; the old one where it is gone again or cannot be read, None where it is empty."""
