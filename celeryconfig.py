@@ -34,6 +34,7 @@ task_routes = {
     "ragline.open_turns": {"queue": "control"},
     "ragline.sweep": {"queue": "control"},
     "ragline.sync_index": {"queue": "jobs"},
+    "ragline.train_head": {"queue": "jobs"},
 }
 
 # A task is acknowledged when it is done, so a killed worker's task comes back. The attempts are counted in SQL:
@@ -88,6 +89,11 @@ beat_schedule = {
         "schedule": _settings.turn.sweep_period.total_seconds(),
         # A sweep nobody took before the next one is due is of no use.
         "options": {"expires": _settings.turn.sweep_period.total_seconds()},
+    },
+    "train": {
+        "task": "ragline.train_head",
+        "schedule": _settings.knowledge.train_period.total_seconds(),
+        "options": {"expires": _settings.knowledge.train_period.total_seconds()},
     },
 }
 beat_max_loop_interval = 5

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from pipeline.confidence import thresholds
 from pipeline.llm import LanguageModel
 from pipeline.search import Searcher
 from pipeline.steps.clarify import retrieval_of
@@ -49,13 +48,12 @@ class Asked(BaseModel):
 
 
 def make_policy(settings: Settings) -> Policy:
-    """The answer policy: the calibrated thresholds, or those of the settings."""
-    calibrated = thresholds(settings.knowledge.max_wrong_direct)
+    """The answer policy of the settings; thresholds they leave open are those calibrated for the base."""
     own = settings.answer
     return Policy(
         modes=own.modes,
-        direct_threshold=calibrated.direct if own.direct_threshold is None else own.direct_threshold,
-        grounded_threshold=calibrated.grounded if own.grounded_threshold is None else own.grounded_threshold,
+        direct_threshold=own.direct_threshold,
+        grounded_threshold=own.grounded_threshold,
         clarify_threshold=own.clarify_threshold,
         history_tokens=own.history_tokens,
         max_tokens=own.max_tokens,
@@ -71,14 +69,14 @@ def search_step(
     locale: str | None = None,
     chosen: Callable[[str], Chosen | None] = lambda _: None,
 ) -> Retrieval:
-    """Retrieve, where there is a question to search for, what is visible on ``channel`` in the customer's language.
+    """Retrieve what is visible on ``channel`` in the customer's language: a base may have its own answer to a greeting.
 
     An item the customer chose (``chosen`` reads it) is found without a search, while it is in the base.
     """
     choice = classification.choice
     if choice and choice.outcome == "item" and choice.item and (item := chosen(choice.item)):
         return retrieval_of(choice, item)
-    if classification.request != "question" and not (choice and choice.outcome == "item"):
+    if classification.request in ("human", "unreadable") or (choice and choice.outcome != "item"):
         return Retrieval(passages=(), confidence=0.0)
     scope = Scope(channel, language_asked(classification, locale))
     return retrieve(classification.question, searcher=searcher, k=k, scope=scope)

@@ -1,4 +1,4 @@
-"""Candidates for an answer: the nearest vectors and the nearest words, one candidate a knowledge item."""
+"""Candidates for an answer: the nearest vectors, the nearest words and what the trained head says, by item."""
 
 from __future__ import annotations
 
@@ -8,66 +8,51 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import compress, islice
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlmodel import col, select
+from sqlmodel import Session
 
+from pipeline.base import Base, read_base
+from pipeline.confidence import Calibration, calibration, rank
 from pipeline.embedders import make_embedder
+from pipeline.found import Candidate, Found
+from pipeline.head import Array, Head, near_scores
 from ragline.batching import Batched
 from ragline.clock import utcnow
 from ragline.logs import get_logger
 from ragline.settings import Settings
-from storage import knowledge
-from storage.embedder.base import Embedder, Vectors
+from storage import heads, knowledge
+from storage.embedder.base import Embedder, Vectors, encode_layers
 from storage.index import LiveIndex, check_embedder, count_texts, is_complete, live_index
-from storage.lexical import LexicalIndex, normalise
-from storage.models import KnowledgeItem, KnowledgePhrase
+from storage.lexical import Features, best_rows, normalise
 from storage.session import Database
 from storage.vectors import make_store
 from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, VectorStore
 from storage.visibility import EVERYWHERE, Scope
 from storage.visible_rows import Nearest, VisibleRows, nearest_visible
 
-#: Nearest texts taken from each side before they are joined by item.
+#: Nearest texts asked of the store, before they are joined by item.
 NEAREST = 50
+#: Items taken from each kind of words, and from the head.
+FROM_WORDS, FROM_HEAD = 25, 10
+_UNWEIGHED = [0.0] * 6
 #: Questions of other threads that are searched for at once.
 BATCH = 16
-#: Questions whose nearest texts are kept until the base changes: 8 kB each.
+#: Questions whose findings are kept until the base changes: some 10 kB each.
 REMEMBERED = 2000
-#: Texts up to which words are compared too; beyond it the vectors alone find the candidates.
-LEXICAL_LIMIT = 50_000
 #: Seconds after which a change of the base is looked for.
 FRESH = 1.0
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One item with its best similarities to the question (cosines, 0 to 1; ``exact``: same words).
-
-    The last three are of a document passage: what is cited.
-    """
-
-    id: str
-    question: str | None
-    answer: str
-    locale: str | None
-    dense: float
-    stems: float
-    trigrams: float
-    exact: bool
-    source: str | None = None
-    heading: str | None = None
-    page: int | None = None
-
-
 class Searcher(Protocol):
     """What the retrieve step needs of the knowledge base."""
 
-    def search(self, question: str, scope: Scope = EVERYWHERE) -> Sequence[Candidate]:
-        """Candidates the scope may see now, in no particular order; empty when there are none."""
+    def search(self, question: str, scope: Scope = EVERYWHERE) -> Found:
+        """Candidates the scope may see now, best first, and the probability that the first one answers."""
         ...
 
     def warm_up(self) -> None:
@@ -75,37 +60,45 @@ class Searcher(Protocol):
         ...
 
 
+#: Which items a scope may see now: one boolean an item.
+Seen = NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
-class _Text:
-    id: str
-    text: str
-    item: KnowledgeItem
-    passage: bool
-    source: str | None
+class _Nearest:
+    """The nearest texts of a question, and what the head reads of it (None where there is no head)."""
+
+    hits: list[Hit]
+    layers: Array | None
 
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """The base as it was at a revision."""
+    """The base as it was at a revision, and the head in use then."""
 
     revision: tuple[int, str]
     live: LiveIndex | None
-    texts: list[_Text]
-    rows: dict[str, int]
+    base: Base
+    #: Of documents, by id: what is cited.
+    sources: dict[str, str]
     #: Texts of the base, drafts and archived ones too, which the index holds all the same.
     indexed: int
-    lexical: LexicalIndex | None
     visible: VisibleRows
-    #: The index holds these very texts, so what it answers can be kept.
+    head_id: str | None
+    head: Head | None
+    #: The index holds these very texts, so what is found can be kept.
     complete: bool
-    #: By question and how many were asked for.
-    nearest: OrderedDict[tuple[str, int], list[Hit]] = field(default_factory=OrderedDict)
+    #: The head knows every item, so nothing else has to be weighed.
+    covered: bool
+    #: By question, scope, and the time between two validity dates.
+    found: OrderedDict[tuple[str, Scope, int], Found] = field(default_factory=OrderedDict)
 
-    def remember(self, asked: tuple[str, int], hits: list[Hit]) -> None:
+    def remember(self, asked: tuple[str, Scope, int], found: Found) -> None:
         if self.complete:
-            self.nearest[asked] = hits
-            while len(self.nearest) > REMEMBERED:
-                self.nearest.popitem(last=False)
+            self.found[asked] = found
+            while len(self.found) > REMEMBERED:
+                with suppress(KeyError):  # another thread was faster
+                    self.found.popitem(last=False)
 
 
 class KnowledgeSearcher:
@@ -119,90 +112,144 @@ class KnowledgeSearcher:
         setting: str,
         *,
         first_store: str | None = None,
+        fitted: Calibration | None = None,
+        max_wrong_direct: float = 0.02,
     ) -> None:
-        """``first_store`` is where the first index will be, for :meth:`warm_up` before there is one."""
+        """``first_store`` is where the first index will be, for :meth:`warm_up` before there is one.
+
+        ``fitted`` defaults to the calibration in the package; ``max_wrong_direct``: the share of direct answers that
+        may be wrong, which the thresholds follow from.
+        """
         self._database, self._store, self._embedder, self._setting = database, store, embedder, setting
         self._first_store = first_store
+        self._fitted, self._max_wrong_direct = fitted or calibration(), max_wrong_direct
         self._lock = threading.Lock()
-        self._dense: Batched[tuple[str, int], list[Hit]] = Batched(self._nearest, most=BATCH)
+        self._near: Batched[tuple[str, int], _Nearest] = Batched(self._nearest, most=BATCH)
         self._snapshot: _Snapshot | None = None
         self._checked = 0.0
 
     def warm_up(self) -> None:
-        self._embedder.encode_queries(["warm-up"])
+        encode_layers(self._embedder, ["warm-up"])
         live = self._current().live
         if name := live.store if live else self._first_store:
             with suppress(StoreUnavailable):  # the first search will say so
                 self._store(name).ping()
 
-    def search(self, question: str, scope: Scope = EVERYWHERE) -> list[Candidate]:
-        snapshot = self._current()
-        if not snapshot.texts:
-            return []
-        seen = snapshot.visible.mask(scope, utcnow())
-        dense, farthest = self._visible_nearest(question, snapshot, seen)
-        stems = trigrams = np.zeros(len(snapshot.texts), dtype=np.float32)
-        rows = {snapshot.rows[hit.id] for hit in dense}
-        if snapshot.lexical:
-            stems, trigrams = (scores * seen for scores in snapshot.lexical.scores(question))
-            for scores in (stems, trigrams):
-                best = np.argpartition(-scores, min(NEAREST, len(scores)) - 1)[:NEAREST]
-                rows |= {int(row) for row in best if scores[row] > 0}
-        near = {hit.id: hit.score for hit in dense}
-        # A text that only its words brought here is at most as near as the farthest of the nearest.
-        asked = normalise(question)
-        found: dict[str, Candidate] = {}
-        best_text: dict[str, float] = {}
-        for row in rows:
-            text = snapshot.texts[row]
-            score = near.get(text.id, farthest)
-            exact = not text.passage and normalise(text.text) == asked
-            known = found.get(text.item.id)
-            rank = score + float(stems[row]) + float(trigrams[row]) + exact
-            closest = known is None or rank > best_text[text.item.id]
-            if closest:
-                best_text[text.item.id] = rank
-            found[text.item.id] = Candidate(
-                id=text.item.id,
-                question=(None if text.passage else text.text) if closest or known is None else known.question,
-                answer=text.item.answer if text.item.answer is not None else text.item.id,
-                locale=text.item.locale,
-                dense=max(score, known.dense if known else 0.0),
-                stems=max(float(stems[row]), known.stems if known else 0.0),
-                trigrams=max(float(trigrams[row]), known.trigrams if known else 0.0),
-                exact=exact or bool(known and known.exact),
-                source=text.source,
-                heading=text.item.heading,
-                page=text.item.page,
+    def search(self, question: str, scope: Scope = EVERYWHERE) -> Found:
+        snapshot, now = self._current(), utcnow()
+        if not snapshot.base.texts:
+            return Found()
+        asked = question, scope, snapshot.visible.era(now)
+        known = snapshot.found.get(asked)
+        if known is None:
+            meant = snapshot.base.slips.read(question)
+            candidates, hits, read = self._candidates(snapshot, meant, snapshot.visible.mask(scope, now))
+            known = rank(
+                meant,
+                candidates,
+                fitted=self._fitted,
+                head=snapshot.head,
+                hits=hits,
+                read=read,
+                max_wrong_direct=self._max_wrong_direct,
             )
-        return list(found.values())
+            snapshot.remember(asked, known)
+        return known
 
-    def _visible_nearest(self, question: str, snapshot: _Snapshot, seen: NDArray[np.bool_]) -> Nearest:
-        """The nearest texts of those that may be seen, by the index."""
+    def look(self, question: str) -> tuple[str, list[Candidate]]:
+        """The question as it was meant, and its candidates as they are, for fitting."""
+        snapshot = self._current()
+        meant = snapshot.base.slips.read(question)
+        return meant, self._candidates(snapshot, meant, snapshot.visible.mask(EVERYWHERE, utcnow()))[0]
+
+    def _candidates(
+        self, snapshot: _Snapshot, question: str, seen: Seen
+    ) -> tuple[list[Candidate], list[tuple[str, float]], Array | None]:
+        """Every item that is near in some way, the nearest texts by item, and what the head reads of the layers."""
+        base = snapshot.base
+        near, layers = self._visible_nearest(question, snapshot, seen)
+        rows = [(base.rows[hit.id], hit.score) for hit in near.hits]
+        hits = [(base.texts[row].item.id, score) for row, score in rows]
+        dense: dict[int, tuple[float, int]] = {}  # by item: its best cosine, and the text that has it
+        for row, score in rows:
+            dense.setdefault(base.texts[row].item_row, (score, row))
+        # Where the head knows every item, it has weighed the words itself.
+        features = None if snapshot.covered else Features.of(question)
+        words = [] if features is None else [scores * seen for scores in base.similarities(features)]
+        same = [row for row in base.exact.get(normalise(question), ()) if seen[row]]
+        chosen = set(dense).union(same, *(best_rows(scores, FROM_WORDS) for scores in words[:4]))
+        read = None
+        if snapshot.head is not None and layers is not None:
+            read = snapshot.head.read(layers)
+            ordered = (base.item_rows.get(snapshot.head.labels[int(label)]) for label in np.argsort(-read))
+            chosen.update(islice((row for row in ordered if row is not None and seen[row]), FROM_HEAD))
+        order = sorted(chosen)
+        places = {base.whole[row].id: i for i, row in enumerate(order)}
+        means = near_scores([(places.get(item, -1), score) for item, score in hits], len(order))
+        similar = np.stack([scores[order] for scores in words], axis=1).tolist() if words else [_UNWEIGHED] * len(order)
+        known = 0.0 if features is None else base.phrases.known(features)
+        found = []
+        for item_row, mean, own in zip(order, means.tolist(), similar, strict=True):
+            item = base.whole[item_row]
+            # An item that only its words brought here is at most as near as what was not fetched.
+            cosine, row = dense.get(item_row, (near.floor, base.spans[item_row][0]))
+            text = base.texts[row]
+            found.append(
+                Candidate(
+                    id=item.id,
+                    question=None if text.passage else text.text,
+                    answer=item.answer if item.answer is not None else item.id,
+                    locale=item.locale,
+                    dense=cosine,
+                    near=mean,
+                    stems=own[0],
+                    letters=own[1],
+                    whole_stems=own[2],
+                    whole_letters=own[3],
+                    part_stems=own[4],
+                    part_letters=own[5],
+                    exact=item_row in same,
+                    passage=text.passage,
+                    known=known,
+                    source=snapshot.sources.get(item.document_id or "", item.source) if text.passage else None,
+                    heading=item.heading,
+                    page=item.page,
+                )
+            )
+        return found, hits, read
+
+    def _visible_nearest(self, question: str, snapshot: _Snapshot, seen: Seen) -> tuple[Nearest, Array | None]:
+        """The nearest texts of those that may be seen, by the index, and what the head reads of the question."""
+        base, layers = snapshot.base, None
 
         def fetch(k: int) -> list[Hit]:
-            hits = snapshot.nearest.get((question, k))
-            if hits is None:
-                hits = self._dense((question, k))
-                snapshot.remember((question, k), hits)
-            return hits
+            nonlocal layers
+            near = self._near((question, k))
+            layers = near.layers
+            return near.hits
 
         def keep(text: str) -> bool:
-            row = snapshot.rows.get(text)
-            return row is not None and bool(seen[row])
+            row = base.rows.get(text)
+            return row is not None and bool(seen[base.texts[row].item_row])
 
-        share = float(seen.sum()) / max(snapshot.indexed, 1)
-        return nearest_visible(fetch, keep, wanted=NEAREST, share=share)
+        shown = len(base.texts) if seen.all() else sum(last - first for first, last in compress(base.spans, seen))
+        near = nearest_visible(fetch, keep, wanted=NEAREST, share=shown / max(snapshot.indexed, 1))
+        return near, layers
 
-    def _nearest(self, asked: Sequence[tuple[str, int]]) -> list[list[Hit]]:
-        live = self._current().live
+    def _nearest(self, asked: Sequence[tuple[str, int]]) -> list[_Nearest]:
+        snapshot, questions = self._current(), [question for question, _ in asked]
+        live = snapshot.live
         if live is None:
-            return [[] for _ in asked]
+            return [_Nearest([], None) for _ in questions]
         check_embedder(live, self._embedder, self._setting)
-        vectors = self._embedder.encode_queries([question for question, _ in asked])
-        most = max(k for _, k in asked)
-        found = self._query(live, vectors, most)
-        return [hits[:k] for hits, (_, k) in zip(found, asked, strict=True)]
+        layers: Sequence[Array | None]
+        if snapshot.head is None:
+            vectors, layers = self._embedder.encode_queries(questions), [None] * len(questions)
+        else:
+            vectors, read = encode_layers(self._embedder, questions)
+            layers = list(read)
+        found = self._query(live, vectors, max(k for _, k in asked))
+        return [_Nearest(hits[:k], row) for hits, (_, k), row in zip(found, asked, layers, strict=True)]
 
     def _query(self, live: LiveIndex, vectors: Vectors, k: int) -> list[list[Hit]]:
         try:
@@ -224,34 +271,53 @@ class KnowledgeSearcher:
     def _read(self, old: _Snapshot | None) -> _Snapshot:
         with self._database.read() as session:
             revision, live = knowledge.revision(session), live_index(session)
-            same = old is not None and (old.revision, old.live) == (revision, live)
+            head_id = heads.newest(session, self._embedder.name)
+            same = old is not None and (old.revision, old.live, old.head_id) == (revision, live, head_id)
             if old is not None and same and (old.complete or live is None):
                 return old
             complete = live is not None and is_complete(session, live)
+            if old is not None and same and not complete:
+                return old
+            head = old.head if old is not None else None
+            if head_id is not None and (old is None or old.head_id != head_id):
+                head = self._read_head(heads.read(session, head_id), head)
             if old is not None and old.revision == revision:
-                if same and not complete:
-                    return old
-                return replace(old, live=live, complete=complete, nearest=OrderedDict())
-            found = session.exec(
-                select(KnowledgePhrase, KnowledgeItem)
-                .join(KnowledgeItem, col(KnowledgeItem.id) == KnowledgePhrase.item_id)
-                .where(KnowledgeItem.status == "active")
-            ).all()
-            sources, indexed = knowledge.document_sources(session), count_texts(session)
-        texts = [
-            _Text(phrase.id, phrase.text, item, passage, sources.get(item.document_id or "", item.source))
-            if (passage := phrase.kind == "passage")
-            else _Text(phrase.id, phrase.text, item, passage, None)
-            for phrase, item in found
-        ]
-        if old is not None and [text.id for text in texts] == [text.id for text in old.texts]:
-            lexical = old.lexical  # an edit of who sees what; a phrase that changes has another id
-        else:
-            lexical = LexicalIndex(text.text for text in texts) if len(texts) <= LEXICAL_LIMIT else None
-        log.info("knowledge_loaded", texts=len(texts), live=live.id if live else None)
-        rows = {text.id: row for row, text in enumerate(texts)}
-        visible = VisibleRows([text.item for text in texts])
-        return _Snapshot(revision, live, texts, rows, indexed, lexical, visible, complete)
+                changed = replace(old, found=OrderedDict())
+            else:
+                changed = self._read_base(session, revision, old)
+        covered = head is not None and all(item.id in head.index for item in changed.base.whole)
+        return replace(changed, live=live, head_id=head_id, head=head, complete=complete, covered=covered)
+
+    def _read_base(self, session: Session, revision: tuple[int, str], old: _Snapshot | None) -> _Snapshot:
+        """The base as it is now, without an index and a head."""
+        base = read_base(session, old.base if old is not None else None)
+        log.info("knowledge_loaded", texts=len(base.texts))
+        return _Snapshot(
+            revision=revision,
+            live=None,
+            base=base,
+            sources=knowledge.document_sources(session),
+            indexed=count_texts(session),
+            visible=VisibleRows(base.whole),
+            head_id=None,
+            head=None,
+            complete=False,
+            covered=False,
+        )
+
+    def _read_head(self, stored: bytes | None, old: Head | None) -> Head | None:
+        """The stored head; the old one where it is gone again or cannot be read, None where it is empty."""
+        if stored is None:
+            return old
+        if not stored:
+            return None
+        try:
+            head = Head.from_bytes(stored)
+        except ValueError as error:
+            log.warning("head_not_read", error=str(error))
+            return old
+        log.info("head_loaded", items=len(head.labels), bytes=len(stored))
+        return head
 
 
 def make_searcher(settings: Settings, database: Database, *, threads: int = 1) -> KnowledgeSearcher:
@@ -265,4 +331,11 @@ def make_searcher(settings: Settings, database: Database, *, threads: int = 1) -
 
     name = settings.knowledge.embedder
     embedder = make_embedder(settings, name, threads=threads)
-    return KnowledgeSearcher(database, store, embedder, name, first_store=settings.knowledge.store)
+    return KnowledgeSearcher(
+        database,
+        store,
+        embedder,
+        name,
+        first_store=settings.knowledge.store,
+        max_wrong_direct=settings.knowledge.max_wrong_direct,
+    )

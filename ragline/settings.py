@@ -88,6 +88,9 @@ class KnowledgeSettings(Group):
     )
     top_k: int = Field(5, ge=1, le=50, description="Passages handed to the answer step.")
     max_wrong_direct: float = Field(0.02, gt=0, lt=1, description="Share of direct answers that may be wrong.")
+    train_period: PositiveDuration = Field(
+        timedelta(seconds=60), description="How often a changed base is learned from anew."
+    )
 
 
 class WorkerSettings(Group):

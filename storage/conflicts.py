@@ -17,7 +17,8 @@ from typing import Literal, NamedTuple
 
 from sqlmodel import Session, col, select
 
-from storage.lexical import normalise, stems, trigrams
+from storage import lexical
+from storage.lexical import normalise
 from storage.models import KnowledgeItem, KnowledgePhrase
 
 By = Literal["exact", "words", "vectors"]
@@ -108,7 +109,7 @@ def find(
         for near in _equal(forms, texts, chosen):
             judge(near, "exact")
         distinct = list({form: row for row, form in reversed(forms.items()) if form}.values())
-        for features, threshold in ((stems, WORDS), (trigrams, LETTERS)):
+        for features, threshold in ((_stems, WORDS), (_trigrams, LETTERS)):
             sets = {row: frozenset(features(forms[row])) for row in distinct}
             for near in alike(sets, threshold, chosen):
                 judge(near, "words")
@@ -184,7 +185,7 @@ def _marks(text: str) -> tuple[list[str], bool]:
 
 def _readable(first: str, second: str) -> bool:
     return not (_CYRILLIC.search(first) or _CYRILLIC.search(second)) or (
-        _jaccard(stems(first), stems(second)) >= CYRILLIC_WORDS
+        _jaccard(_stems(first), _stems(second)) >= CYRILLIC_WORDS
     )
 
 
@@ -194,7 +195,17 @@ def _same_answer(first: KnowledgeItem, second: KnowledgeItem) -> bool:
     if normalise(first.answer) == normalise(second.answer):
         return True
     same_marks = _marks(first.answer) == _marks(second.answer)
-    return same_marks and _jaccard(stems(first.answer), stems(second.answer)) >= ANSWERS
+    return same_marks and _jaccard(_stems(first.answer), _stems(second.answer)) >= ANSWERS
+
+
+def _stems(text: str) -> set[str]:
+    return set(lexical.stems(text))
+
+
+def _trigrams(text: str) -> set[str]:
+    """The letter trigrams of a text, words padded with a blank."""
+    padded = f" {normalise(text)} "
+    return {padded[i : i + 3] for i in range(len(padded) - 2)}
 
 
 def _jaccard(first: set[str], second: set[str]) -> float:

@@ -228,3 +228,28 @@ def revision(session: Session) -> tuple[int, str]:
     """A value that changes with every change of the base."""
     count, newest = session.exec(select(func.count(), func.max(KnowledgeItem.updated_at))).one()
     return count, str(newest)
+
+
+def phrasings(session: Session) -> list[tuple[str, str]]:
+    """Item and text of every phrasing of a question, of active items, in a fixed order."""
+    query = (
+        select(KnowledgePhrase.item_id, KnowledgePhrase.text)
+        .join(KnowledgeItem, col(KnowledgeItem.id) == KnowledgePhrase.item_id)
+        .where(KnowledgeItem.status == "active", KnowledgePhrase.kind == "question")
+        .order_by(col(KnowledgePhrase.item_id), col(KnowledgePhrase.digest))
+    )
+    return [(item, text) for item, text in session.exec(query)]
+
+
+def fingerprint(session: Session) -> str:
+    """SHA-256 over :func:`phrasings`: the same base has the same one on every host."""
+    query = (
+        select(KnowledgePhrase.item_id, KnowledgePhrase.digest)
+        .join(KnowledgeItem, col(KnowledgeItem.id) == KnowledgePhrase.item_id)
+        .where(KnowledgeItem.status == "active", KnowledgePhrase.kind == "question")
+        .order_by(col(KnowledgePhrase.item_id), col(KnowledgePhrase.digest))
+    )
+    total = hashlib.sha256()
+    for item, own in session.exec(query):
+        total.update(f"{item}\0{own}\n".encode())
+    return total.hexdigest()

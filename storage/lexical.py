@@ -1,16 +1,20 @@
-"""Lexical similarity over a base that fits into memory: word stems (Russian and English) and letter trigrams.
+"""Words and letters of a base that fits into memory, compared with a question from inverted lists.
 
-Both are binary tf-idf cosines, computed for all texts at once from inverted lists. Stems carry morphology, trigrams
-carry typing slips; the packaged embedding model, being English, carries neither for Russian.
+Stems (Snowball, Russian and English) carry morphology, letter n-grams carry typing slips, answers carry what the
+phrasings of a question leave out; the packaged embedding model, being English, carries none of these for Russian.
+Scores are tf-idf cosines (https://nlp.stanford.edu/IR-book/html/htmledition/dot-products-1.html) and, for whole items,
+BM25 as a share of the most a text could reach (https://www.nowpublishers.com/article/Details/INR-019).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from zlib import crc32
 
 import numpy as np
 import snowballstemmer
@@ -19,70 +23,156 @@ from numpy.typing import NDArray
 _WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
 _RUSSIAN = snowballstemmer.stemmer("russian")
 _ENGLISH = snowballstemmer.stemmer("english")
+#: ``ё`` is mostly written ``е``; Ukrainian letters as their nearest Russian ones, so that cognates share letters.
+_FOLD = str.maketrans("ёіїєґ", "еииег")
+#: Features are numbered by a hash: no vocabulary has to be kept, and one in a thousand shares its number.
+BUCKETS = 1 << 20
+#: From so many texts on, a feature found in more than one of ``COMMON`` texts tells nothing and costs most of the time.
+MANY, COMMON = 5000, 10
+_K1, _B = 1.2, 0.75
+
 Scores = NDArray[np.float32]
+Numbers = NDArray[np.int32]
 
 
 def normalise(text: str) -> str:
-    """Lower case, ``ё`` as ``е``, words only, one blank between."""
-    return " ".join(_WORD.findall(text.lower().replace("ё", "е")))
+    """Lower case, letters folded to Russian ones where they are variants, words only, one blank between."""
+    return " ".join(_WORD.findall(text.lower().translate(_FOLD)))
 
 
 @lru_cache(maxsize=100_000)
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
+    """The stem of a normalised word."""
     stemmer = _RUSSIAN if "а" <= word[0] <= "я" else _ENGLISH
     return str(stemmer.stemWord(word))
 
 
-def stems(text: str) -> set[str]:
-    """The stems of the words of a text."""
-    return {_stem(word) for word in normalise(text).split()}
+def stems(text: str) -> list[str]:
+    """The stems of the words of a text, in order."""
+    return [stem(word) for word in normalise(text).split()]
 
 
-def trigrams(text: str) -> set[str]:
-    """The letter trigrams of a text, words padded with a blank."""
-    padded = f" {normalise(text)} "
-    return {padded[i : i + 3] for i in range(len(padded) - 2)}
+def ngrams(text: str, sizes: Sequence[int] = (3, 4)) -> list[str]:
+    """The letter n-grams of the words of a text, words padded with a blank on both sides."""
+    found: list[str] = []
+    for word in normalise(text).split():
+        padded = f" {word} "
+        for size in sizes:
+            if len(padded) <= size:
+                found.append(padded)
+                break
+            found += [padded[i : i + size] for i in range(len(padded) - size + 1)]
+    return found
+
+
+def number(feature: str, buckets: int = BUCKETS) -> int:
+    """The number of a feature, the same in every process."""
+    return crc32(feature.encode()) % buckets
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The features of one text: their numbers and how often each occurs."""
+
+    numbers: Numbers
+    counts: Scores
+
+    @classmethod
+    def of(cls, features: Sequence[str]) -> Counted:
+        counted = Counter(map(number, features))
+        return cls(np.fromiter(counted.keys(), np.int32, len(counted)), np.fromiter(counted.values(), np.float32))
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is compared of a text."""
+
+    stems: Counted
+    letters: Counted
+
+    @classmethod
+    def of(cls, text: str) -> Features:
+        return cls(Counted.of(stems(text)), Counted.of(ngrams(text)))
 
 
 class _Space:
-    """Binary tf-idf over one kind of feature."""
+    """Inverted lists over one kind of feature."""
 
-    def __init__(self, features: Callable[[str], set[str]], texts: Sequence[str]) -> None:
-        self._features = features
-        self._size = len(texts)
-        lists: dict[str, list[int]] = defaultdict(list)
-        for row, text in enumerate(texts):
-            for feature in features(text):
-                lists[feature].append(row)
-        self._lists = {feature: np.asarray(rows, dtype=np.int32) for feature, rows in lists.items()}
-        norms = np.zeros(self._size, dtype=np.float64)
-        for rows in self._lists.values():
-            norms[rows] += self._idf(len(rows)) ** 2
-        self._norms = np.sqrt(np.maximum(norms, 1e-9))
+    def __init__(self, texts: Sequence[Counted], *, bm25: bool) -> None:
+        self._size, self._bm25 = len(texts), bm25
+        lengths = np.array([len(text.numbers) for text in texts], dtype=np.int64)
+        numbers = np.concatenate([text.numbers for text in texts]) if texts else np.empty(0, np.int32)
+        counts = np.concatenate([text.counts for text in texts]) if texts else np.empty(0, np.float32)
+        rows = np.repeat(np.arange(self._size, dtype=np.int32), lengths)
+        known, place, spread = np.unique(numbers, return_inverse=True, return_counts=True)
+        self._place = {int(feature): i for i, feature in enumerate(known)}
+        self._idf = np.log(1 + self._size / (spread + 0.5)).astype(np.float32)
+        self._unknown = math.log(1 + self._size / 0.5)
+        if bm25:
+            sizes = np.bincount(rows, weights=counts, minlength=self._size)
+            relative = (sizes / max(float(sizes.mean()), 1e-9))[rows] if self._size else counts
+            weights = self._idf[place] * counts / (counts + _K1 * (1 - _B + _B * relative))
+        else:
+            weights = self._idf[place] * (1 + np.log(counts))
+            norms = np.sqrt(np.bincount(rows, weights=weights**2, minlength=self._size))
+            weights = weights / np.maximum(norms, 1e-9)[rows]
+        order = np.argsort(place, kind="stable")
+        self._rows, self._weights = rows[order], weights[order].astype(np.float32)
+        self._starts = np.concatenate([[0], np.cumsum(spread)]).tolist()
+        self._most = self._size // COMMON if self._size > MANY else self._size
 
-    def scores(self, text: str) -> Scores:
-        """Cosine of ``text`` with every text, shape (texts,)."""
-        total, norm = np.zeros(self._size, dtype=np.float64), 0.0
-        for feature in self._features(text):
-            rows = self._lists.get(feature)
-            weight = self._idf(0 if rows is None else len(rows)) ** 2
-            norm += weight
-            if rows is not None:
-                total[rows] += weight
-        return (total / (self._norms * math.sqrt(norm or 1.0))).astype(np.float32)
+    def scores(self, text: Counted) -> Scores:
+        """Similarity (0 to 1) of a text with every text, shape (texts,)."""
+        rows, weights, norm = [], [], 0.0
+        for feature, count in zip(text.numbers.tolist(), text.counts.tolist(), strict=True):
+            place = self._place.get(feature)
+            own = self._unknown if place is None else float(self._idf[place])
+            if not self._bm25:
+                own *= 1 + math.log(count)
+            norm += own if self._bm25 else own * own
+            if place is None:
+                continue
+            start, end = self._starts[place], self._starts[place + 1]
+            if end - start > self._most:
+                continue
+            rows.append(self._rows[start:end])
+            weights.append(self._weights[start:end] if self._bm25 else self._weights[start:end] * own)
+        if not rows:
+            return np.zeros(self._size, dtype=np.float32)
+        total = np.bincount(np.concatenate(rows), weights=np.concatenate(weights), minlength=self._size)
+        return (total / max(norm if self._bm25 else math.sqrt(norm), 1e-9)).astype(np.float32)
 
-    def _idf(self, count: int) -> float:
-        return math.log(1 + self._size / (count + 0.5))
+    def known(self, text: Counted) -> float:
+        """The share of the text's features that some text of the space has."""
+        return sum(n in self._place for n in text.numbers.tolist()) / max(len(text.numbers), 1)
 
 
 class LexicalIndex:
-    """Texts, compared by stems and by trigrams."""
+    """Texts compared by stems and by letters, both as cosines; ``whole`` adds BM25 for long texts."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        kept = list(texts)
-        self._stems = _Space(stems, kept)
-        self._trigrams = _Space(trigrams, kept)
+    def __init__(self, texts: Sequence[Features], *, whole: bool = False) -> None:
+        self._stems = _Space([text.stems for text in texts], bm25=whole)
+        self._letters = _Space([text.letters for text in texts], bm25=False)
 
-    def scores(self, text: str) -> tuple[Scores, Scores]:
-        """Stem and trigram cosines of ``text`` with every text, in the order they were given."""
-        return self._stems.scores(text), self._trigrams.scores(text)
+    def scores(self, text: Features) -> tuple[Scores, Scores]:
+        """Similarities by stems and by letters with every text, in the order they were given."""
+        return self._stems.scores(text.stems), self._letters.scores(text.letters)
+
+    def known(self, text: Features) -> float:
+        """The share of the text's stems that the base knows."""
+        return self._stems.known(text.stems)
+
+
+def best_rows(scores: Scores, k: int) -> list[int]:
+    """The rows of the at most ``k`` highest scores above 0, in no order."""
+    top = float(scores.max(initial=0.0))
+    if top <= 0:
+        return []
+    # Nearly all of a large base is far below the best: sorting what is left costs a tenth.
+    near: NDArray[np.intp] = np.flatnonzero(scores > top * 0.25)
+    if len(near) > k:
+        near = near[np.argpartition(-scores[near], k)[:k]]
+    return [int(row) for row in near]
+
+
+FeaturesOf = Callable[[str], Features]

@@ -413,3 +413,16 @@ class VectorBuilt(SQLModel, table=True):
 
     index_id: str = Field(primary_key=True, max_length=36)
     phrase_id: str = Field(primary_key=True, max_length=36)
+
+
+class KnowledgeHead(SQLModel, table=True):
+    """A classifier trained from the base's phrasings. The newest of a model serves; ``body`` empty: too few of them."""
+
+    __tablename__: ClassVar[Any] = "knowledge_head"
+    __table_args__ = (Index("ix_knowledge_head_embedder", "embedder", "id"),)
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    embedder: str = Field(max_length=200, description="Name and version of the model whose layers it reads.")
+    revision: str = Field(max_length=64, description="SHA-256 of the phrasings it was trained from.")
+    body: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = _now()

@@ -47,9 +47,13 @@ class VisibleRows:
         self._masks: dict[Scope, tuple[int, NDArray[np.bool_]]] = {}
         self._lock = threading.Lock()
 
+    def era(self, now: datetime) -> int:
+        """A number that changes with what is visible, as validity dates pass."""
+        return bisect_right(self._dates, now)
+
     def mask(self, scope: Scope, now: datetime) -> NDArray[np.bool_]:
         """One boolean a row; not to be written to."""
-        era = bisect_right(self._dates, now)
+        era = self.era(now)
         with self._lock:
             known = self._masks.get(scope)
             if known is None or known[0] != era:

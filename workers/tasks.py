@@ -136,3 +136,11 @@ def sweep(self: StepTask) -> None:
 def sync_index(self: BaseTask) -> None:
     """The vector index after a change of the knowledge base."""
     bring_up_to_date(self.runtime.settings, self.runtime.database, partial(make_embedder, self.runtime.settings))
+
+
+@app.task(base=BaseTask, bind=True, name="ragline.train_head")
+def train_head(self: BaseTask) -> None:
+    """A classifier of this very base, where the newest one is of an older."""
+    from pipeline.training import train_configured
+
+    train_configured(self.runtime.settings, self.runtime.database)

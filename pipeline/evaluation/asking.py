@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pipeline import training
 from pipeline.llm import LanguageModel
 from pipeline.run import Asked, ask
 from pipeline.search import KnowledgeSearcher
@@ -35,13 +36,22 @@ class Base:
     embedder: Embedder
 
     def bring_up_to_date(self, progress: Progress) -> int:
-        """Derive from SQL what questions are answered from, as an import does; returns how many texts were added."""
+        """Derive from SQL what questions are answered from, index and head; returns how many texts were added."""
         knowledge = self.settings.knowledge
-        return index.sync(self.database, self.store, knowledge.store, self.embedder, knowledge.embedder, progress)
+        added = index.sync(self.database, self.store, knowledge.store, self.embedder, knowledge.embedder, progress)
+        training.bring_up_to_date(self.database, self.embedder)
+        return added
 
     def searcher(self) -> KnowledgeSearcher:
         """A searcher of this base, warm."""
-        made = KnowledgeSearcher(self.database, lambda _: self.store, self.embedder, self.settings.knowledge.embedder)
+        knowledge = self.settings.knowledge
+        made = KnowledgeSearcher(
+            self.database,
+            lambda _: self.store,
+            self.embedder,
+            knowledge.embedder,
+            max_wrong_direct=knowledge.max_wrong_direct,
+        )
         made.warm_up()
         return made
 

@@ -22,11 +22,11 @@ History = Callable[[], Sequence[tuple[Role, str]]]
 
 @dataclass(frozen=True)
 class Policy:
-    """Which modes may be used, and the calibrated confidence each one asks for (0 to 1)."""
+    """Which modes may be used, and the confidence each one asks for (0 to 1; None: as calibrated for the base)."""
 
     modes: Collection[str]
-    direct_threshold: float
-    grounded_threshold: float
+    direct_threshold: float | None
+    grounded_threshold: float | None
     history_tokens: int
     max_tokens: int
     #: Probability that the right item is among those offered, from which on the customer is asked which one is meant.
@@ -52,20 +52,38 @@ def generate(
         return _reply("human", language, flag="human_request")
     if classification.choice and (said := answer_to(classification.choice, language)):
         return said
-    if request not in ("question", "choice") and "smalltalk" in policy.modes:
-        return Answer(text=load(f"reply_{request}").render(language=language), mode="smalltalk", confidence=1.0)
 
     best = retrieval.passages[0] if retrieval.passages else None
     confidence = retrieval.confidence
-    if best and best.question and "direct" in policy.modes and confidence >= policy.direct_threshold:
+    direct = retrieval.direct if policy.direct_threshold is None else policy.direct_threshold
+    grounded = retrieval.grounded if policy.grounded_threshold is None else policy.grounded_threshold
+    if retrieval.both and "direct" in policy.modes and confidence >= direct:
+        return _both(retrieval)
+    if best and best.question and "direct" in policy.modes and confidence >= direct:
         return Answer(text=best.answer, mode="direct", confidence=confidence, citations=(_citation(best),))
-    grounds = bool(best and model and "grounded" in policy.modes and confidence >= policy.grounded_threshold)
-    close = close_candidates(retrieval, policy) if {"clarify", "direct"} <= set(policy.modes) else []
+    if request not in ("question", "choice") and "smalltalk" in policy.modes:
+        return Answer(text=load(f"reply_{request}").render(language=language), mode="smalltalk", confidence=1.0)
+    grounds = bool(best and model and "grounded" in policy.modes and confidence >= grounded)
+    # Of two questions in one message the items are no alternatives.
+    asks_back = {"clarify", "direct"} <= set(policy.modes) and not retrieval.both
+    close = close_candidates(retrieval, policy) if asks_back else []
     if close and (not grounds or is_even(close, retrieval)):
         return ask_back(close, language, confidence)
     if grounds and model:
         return _grounded(classification, retrieval, policy=policy, model=model, history=history)
     return _reply("unknown", language, flag="no_answer", confidence=confidence)
+
+
+def _both(retrieval: Retrieval) -> Answer:
+    """The stored answers to two questions asked at once, in the order they were asked."""
+    passages = {passage.id: passage for passage in retrieval.passages}
+    chosen = [passages[item] for item in retrieval.both]
+    return Answer(
+        text="\n\n".join(passage.answer for passage in chosen),
+        mode="direct",
+        confidence=retrieval.confidence,
+        citations=tuple(_citation(passage) for passage in chosen),
+    )
 
 
 def _grounded(

@@ -244,6 +244,23 @@ def reindex(
         console.print(f"Now set knowledge.store: {store_name} and knowledge.embedder: {model_name} in ragline.yaml.")
 
 
+@app.command()
+def train(as_json: AsJson = False) -> None:
+    """Learn from the phrasings of the base now; a running stack does so by itself within a minute of a change."""
+    from pipeline.training import bring_up_to_date
+
+    with plain_errors(), services("database") as settings:
+        began = time.perf_counter()
+        head = bring_up_to_date(get_database(), make_embedder(settings))
+    result = {"items": len(head.labels) if head else 0, "seconds": round(time.perf_counter() - began, 2)}
+    if as_json:
+        print_json(result)
+    elif head:
+        console.print(f"Learned to tell {result['items']} items apart in {result['seconds']} s.")
+    else:
+        console.print("Nothing to learn: the base has not changed, or too few of its items have five phrasings.")
+
+
 def _shown(visibility: Visibility | None) -> str:
     """The status, whether its dates make it invisible now, and what it is limited to."""
     if visibility is None:

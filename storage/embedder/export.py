@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from storage.embedder.minilm import cached_graph, model_folder
+from storage.embedder.minilm import LAYERS, cached_graph, model_folder
 
 #: Cosine with torch's vector from which an export is good.
 SAME = 0.9995
@@ -54,18 +54,50 @@ def export_graph(model: Any, output: Path) -> None:
                 features = module(features)
             return torch.nn.functional.normalize(features["sentence_embedding"], p=2, dim=1)
 
+    _write(Encoder(), model, output, ["vectors"])
+
+
+def export_packaged(output: Path) -> None:
+    """Write the packaged model's graph, which gives ``vectors`` and ``layers`` (batch, 1536): the means of the hidden
+    layers in :data:`LAYERS`, each of length 1, side by side.
+
+    A runtime asked for one of the two computes no more than that one needs.
+    """
+    import torch
+
+    model = load(model_folder())
+
+    class Encoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model[0].auto_model
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            found = self.model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
+            mask = attention_mask.unsqueeze(-1).to(found.last_hidden_state.dtype)
+
+            def mean(hidden: torch.Tensor) -> torch.Tensor:
+                pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+                return torch.nn.functional.normalize(pooled, p=2, dim=1)
+
+            means = [mean(found.hidden_states[layer]) for layer in LAYERS]
+            return means[-1], torch.cat(means, dim=1)
+
+    _write(Encoder(), model, output, ["vectors", "layers"])
+
+
+def _write(encoder: Any, model: Any, output: Path, names: list[str]) -> None:
+    import torch
+
     sample = model.tokenizer(SAMPLES[:2], padding=True, return_tensors="pt")
-    axes = {
-        "input_ids": {0: "batch", 1: "tokens"},
-        "attention_mask": {0: "batch", 1: "tokens"},
-        "vectors": {0: "batch"},
-    }
+    axes = {name: {0: "batch", 1: "tokens"} for name in ("input_ids", "attention_mask")}
     with warnings.catch_warnings():
         # The tracing exporter is the one that needs no further packages and takes one second instead of seven.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Encoder().eval(), (sample["input_ids"], sample["attention_mask"]), str(output), dynamo=False,
-            opset_version=17, input_names=["input_ids", "attention_mask"], output_names=["vectors"], dynamic_axes=axes,
+            encoder.eval(), (sample["input_ids"], sample["attention_mask"]), str(output), dynamo=False,
+            opset_version=17, input_names=["input_ids", "attention_mask"], output_names=names,
+            dynamic_axes=axes | {name: {0: "batch"} for name in names},
         )  # fmt: skip
 
 
@@ -117,7 +149,7 @@ def main() -> None:
     if options.output is None:
         cached_graph()
     elif options.model is None:
-        export_graph(load(model_folder()), options.output)
+        export_packaged(options.output)
     else:
         export_model(options.model, options.output)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,8 +39,13 @@ class OnnxEncoder:
         self._dimensions, self._pad = dimensions, pad
 
     def encode(self, texts: Sequence[str]) -> Vectors:
+        return self.run(texts, {"vectors": self._dimensions})[0]
+
+    def run(self, texts: Sequence[str], outputs: Mapping[str, int]) -> list[Vectors]:
+        """Several outputs of the graph, by name and width, in order: each of shape (n, width)."""
         encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        vectors = np.empty((len(encoded), self._dimensions), dtype=np.float32)
+        found = [np.empty((len(encoded), width), dtype=np.float32) for width in outputs.values()]
+        names = list(outputs)
 
         def encode(rows: list[int]) -> None:
             width = max(1, *(len(encoded[i]) for i in rows))
@@ -49,7 +54,9 @@ class OnnxEncoder:
             for row, i in enumerate(rows):
                 ids[row, : len(encoded[i])] = encoded[i]
                 mask[row, : len(encoded[i])] = 1
-            vectors[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+            given = {"input_ids": ids, "attention_mask": mask}
+            for whole, part in zip(found, self._session.run(names, given), strict=True):
+                whole[rows] = part
 
         batches = _batches([len(ids) for ids in encoded])
         if self._parallel == 1 or len(batches) == 1:
@@ -59,7 +66,7 @@ class OnnxEncoder:
             with ThreadPoolExecutor(self._parallel, thread_name_prefix="encode") as pool:
                 for _ in pool.map(encode, batches):
                     pass
-        return vectors
+        return found
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:

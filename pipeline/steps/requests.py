@@ -1,0 +1,173 @@
+"""Small talk and the wish for a person, recognised by their words in Russian, Ukrainian and English.
+
+Small talk is a message all of whose words belong to it: a question that begins with "hello" is a question. The wish for
+a person is a person's name for whom one calls, with nothing else asked, or a complaint about talking to a machine.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from storage.lexical import normalise
+from storage.slips import on_the_other_layout
+
+Request = Literal["question", "greeting", "thanks", "farewell", "human"]
+
+_GREETING = """
+    hi hello hey hiya howdy yo heya greetings start morning good_morning good_afternoon good_evening good_day
+    привет приветик приветики приветствую здравствуй здравствуйте здрасьте здрасте здрасти драсьте здорово здоров
+    здаров здарова здравия хай хеллоу хелло салют алло але алле ало ку дороу добрый_день добрый_вечер доброе_утро
+    доброго_дня доброго_вечера доброго_утра доброго_времени_суток доброй_ночи добрый_ доброго_времени дд
+    витаю витання добрий_день добрий_вечир доброго_ранку добридень здоровеньки
+"""
+_THANKS = """
+    thanks thank_you thank thx ty tnx cheers many_thanks great perfect awesome cool nice ok okay kk got_it
+    understood sure fine right yes no yep nope lol haha hahaha wow sorry never_mind nevermind wrong_chat test testing
+    спасибо спасибочки спасиб пасиб пасибо пасибки спс спасибки благодарю благодарен благодарна благодарим мерси сенкс
+    отлично супер ясно понятно понял поняла поняли понятненько хорошо хорош ладно ладненько ок окей оке окс класс
+    классно круто здорово прекрасно замечательно принято договорились ага угу да нет неа дякую дуже_дякую зрозумило
+    добре гаразд ахаха ахах ахахах хаха хахаха ха хех лол ого вау ура молодцы молодец умница умнички извините извини
+    простите прости пардон сорри сори не_туда_написал не_туда_написала не_туда_отправил не_туда_отправила
+    ошибся_чатом ошиблась_чатом ошибся ошиблась не_вам не_сюда тест тестирую проверка проверка_связи раз_два_три
+    все_понятно помогли выручили помог выручил помогла выручила все_получилось получилось разобрался разобралась
+    разобрались вопрос_решен вопрос_снят решено
+"""
+_FAREWELL = """
+    bye goodbye good_bye bye_bye see_you see_ya later take_care have_a_nice_day have_a_good_day have_a_great_day
+    good_night пока покеда до_свидания досвидания до_встречи до_скорого всего_доброго всего_хорошего всего_наилучшего
+    хорошего_дня хорошего_вечера хороших_выходных удачи прощайте до_завтра спокойной_ночи бывайте бувайте
+    до_побачення гарного_дня
+"""
+#: What is asked of the machine itself, not of the company.
+_ABOUT_US = """
+    как_дела как_дела_у_вас как_ты как_жизнь как_вы как_сам как_настроение что_делаешь как_поживаешь как_тебя_зовут
+    как_вас_зовут как_твое_имя твое_имя ты_кто кто_ты вы_кто кто_вы кто_это ты_бот вы_бот это_бот ты_робот вы_робот
+    ты_тут вы_тут ты_здесь вы_здесь есть_кто есть_кто_живой ты_меня_слышишь вы_меня_слышите слышите_меня меня_слышно
+    ты_меня_понимаешь что_ты_умеешь что_вы_умеете что_умеешь расскажи_анекдот расскажи_шутку пошути
+    how_are_you how_are_you_doing how_is_it_going how's_it_going what's_up whats_up sup who_are_you what_are_you
+    what_is_your_name what's_your_name are_you_a_bot are_you_a_robot are_you_there anybody_there anyone_there
+    is_anyone_there can_you_hear_me what_can_you_do tell_me_a_joke nice_to_meet_you
+    як_справи хто_ти як_тебе_звати
+"""
+_FILLER = """
+    there everyone everybody team all you guys again so very much a_lot for_your_help for_the_help for_help for_that
+    i_see have_it it dear friend friends buddy bot please
+    вам вас всем все большое огромное громадное очень еще раз за_помощь за_ответ за_информацию за_совет за_консультацию
+    вы ты меня мне я мы нас вам_тоже и_вам и_вас тебе тебя ну а и о ой эй же так тогда теперь уже друзья ребята девушка
+    бот дорогие уважаемые господа коллеги команда народ люди сейчас пожалуйста просто это от_души всё дуже
+"""
+
+
+def _phrases(text: str) -> set[str]:
+    return {phrase.replace("_", " ").strip() for phrase in text.split()}
+
+
+_KINDS: dict[Request, set[str]] = {
+    "farewell": _phrases(_FAREWELL),
+    "thanks": _phrases(_THANKS),
+    "greeting": _phrases(_GREETING) | _phrases(_ABOUT_US),
+}
+_FILLERS = _phrases(_FILLER)
+_LONGEST = max(len(phrase.split()) for phrase in set.union(_FILLERS, *_KINDS.values()))
+#: Laughter and stretched sounds: "ахахаха", "ммм", "привееет".
+_STRETCHED = re.compile(r"(\w)\1{2,}")
+_LAUGHTER = re.compile(r"(?:а?(?:ха|хи|хе|hа|ha|he|ах|аха)){2,}х?|м{2,}|э{2,}|хм+|гм+|lo+l|ло+л|x+d+")
+
+_PERSON = (
+    r"(?:оператор\w*|операторш\w*|человек\w*|человеч\w*|люд(?:и|ей|ям|ьми)|людин\w*|менеджер\w*|специалист\w*|"
+    r"консультант\w*|сотрудни\w*|работни\w*|поддержк\w*|пидтримк\w*|саппорт\w*|начальник\w*|начальств\w*|руководител\w*|"
+    r"руководств\w*|администратор\w*|администраци\w*|супервайзер\w*|старш\w+(?: смены)?|представител\w*|коллег\w*|"
+    r"кого нибудь|кого-нибудь|кто нибудь|кто-нибудь|кем нибудь|кем-нибудь|кого то|кого-то|кто то|кто-то|"
+    r"кем то|кем-то|агент\w*|диспетчер\w*|"
+    r"humans?|person|operator|agent|rep|representative|manager|supervisor|someone|somebody|consultant|"
+    r"employee|staff|support(?: team)?|specialist|advisor|assistant)"
+)
+_ALIVE = r"(?:жив\w+|реальн\w+|настоящ\w+|нормальн\w+|real|live|living|actual|proper)"
+_CALL = (
+    r"(?:позов\w+|пози?ви\w*|зови\w*|соедин\w+|зъедна\w+|з'еднай\w+|зв'яж\w+|подключ\w+|переключ\w+|перевед\w+|перевод|переведи\w*|"
+    r"свяж\w+|связать\w*|связаться|пригла[сш]\w+|дай|дайте|давай\w*|дадите|верните|передай\w*|перекин\w+|подзов\w+|"
+    r"вызов\w*|вызва\w+|вызыва\w+|нужен|нужна|нужно|нужны|надо|треба|потрибен|хочу|хотел\w*|хочется|прошу|"
+    r"можно|можете|требую|ответь\w*|ответит\w*|пообщаться|общаться|поговор\w+|говорить|побесед\w+|"
+    r"пусть|жду|сюда|поклич\w+|"
+    r"talk|speak|chat|connect|transfer me|switch me|put me|pass me|get me|give me|get a|need a|want a|"
+    r"need to reach|want to reach|can i reach|let me have|bring me)"
+)
+#: Someone to be called, near the word that calls, in either order.
+_CALLED = re.compile(
+    rf"(?<!\w){_CALL}(?: [\w'-]+){{0,4}}? (?:{_ALIVE} )?{_PERSON}(?!\w)"
+    rf"|(?<!\w){_PERSON}(?: [\w'-]+){{0,2}}? {_CALL}(?!\w)"
+)
+_LIVE_PERSON = re.compile(rf"(?<!\w){_ALIVE} {_PERSON}(?!\w)|(?<!\w){_PERSON} {_ALIVE}(?!\w)")
+_ONLY_PERSON = re.compile(
+    rf"(?:(?:ало|алло|але|эй|hey|hello|привет|здравствуйте|пожалуйста|please|the|a|срочно|{_ALIVE}) )*{_PERSON}"
+    r"(?: (?:пожалуйста|плиз|please|срочно|сюда|now|скорее|быстро|эй|ало|алло))*"
+)
+_NO_MACHINE = re.compile(
+    r"(?:не (?:хочу|буду|желаю|надо|собираюсь|могу)|хватит|достал\w*|надоел\w*|устал\w*|сколько можно|задолбал\w*|"
+    r"отключ\w+|убери\w*|tired of|sick of|stop|hate|don't want|do not want|not want|no more|instead of)"
+    r"(?: [\w'-]+){0,4}? (?:бот\w*|робот\w*|автоответчик\w*|автомат\w*|машин(?:ой|а|у)|шаблон\w*|bots?|robots?|machine)"
+    r"|(?:бот\w*|робот\w*) (?:[\w'-]+ ){0,3}(?:бесполезн\w*|тупой|глуп\w*|не поним\w*|не помог\w*|useless)"
+    r"|(?:тут|здесь)(?: вообще)? (?:кто|есть)(?:-| )?(?:то|нибудь|кто)?(?: есть)? (?:кроме|жив\w+)"
+    r"|кто-?\s?(?:то|нибудь)? жив\w+|с кем(?: [\w'-]+){0,3} (?:поговорить|пообщаться|говорить|общаться)"
+)
+#: What only sounds like calling: is the machine a person, how something is done.
+_NO_CALL = re.compile(
+    r"(?:how|what|who|why|do i|does|find out)(?!\w)|.*(?<!\w)(?:are|is|r) (?:you|this|it|u)(?!\w)"
+    r"|.*(?<!\w)am i (?:speak|talk|chat)|.*(?<!\w)(?:be|like) an? \w+"
+)
+_WHERE = re.compile(
+    r"(?:ну |а |и )?где (?:тут |здесь |у вас |все |вообще )*(?:люди|человек|оператор\w*|менеджер\w*)(?!\w)"
+)
+#: Beyond this many words the message says more than "give me a person".
+_HUMAN_WORDS = 12
+#: A person named together with these is a question about orders, jobs or the like.
+_ASKS = re.compile(
+    r"(?<!\w)(?:заказ\w*|оформ\w*|купить|покуп\w*|доставк\w*|курьер\w*|цена|стоит|сколько|гаранти\w*|возврат\w*|верн\w*|"
+    r"товар\w*|магазин\w*|ваканси\w*|работу|зарплат\w*|график\w*|телефон\w*|номер\w*|адрес\w*|деньги|оплат\w*|ремонт\w*|"
+    r"мастер\w*|установ\w*|order|delivery|refund|price|return|job|hiring|hours|phone|number|address|account|card|pay\w*)"
+)
+
+
+def request_of(text: str) -> Request:
+    """What kind of request a text is; ``question`` unless it is plainly something else."""
+    for read in (text, on_the_other_layout(text)):
+        words = _STRETCHED.sub(r"\1", normalise(read.replace("’", "'")))
+        if not words:
+            continue
+        kind = _small_talk(words.split())
+        if kind:
+            return kind
+        if _asks_for_person(words):
+            return "human"
+    return "question"
+
+
+def _small_talk(words: list[str]) -> Request | None:
+    """The kind of small talk that the words are made of, None where any other word is among them."""
+    found: list[Request] = []
+    place = 0
+    while place < len(words):
+        for size in range(min(_LONGEST, len(words) - place), 0, -1):
+            phrase = " ".join(words[place : place + size])
+            kind = next((name for name, phrases in _KINDS.items() if phrase in phrases), None)
+            if kind or phrase in _FILLERS or (size == 1 and _LAUGHTER.fullmatch(phrase)):
+                found += [kind] if kind else ["thanks"] if phrase not in _FILLERS else []
+                place += size
+                break
+        else:
+            return None
+    # Who says goodbye is answered so, whatever came before; else what came first counts.
+    return "farewell" if "farewell" in found else found[0] if found else None
+
+
+def _asks_for_person(words: str) -> bool:
+    if len(words.split()) > _HUMAN_WORDS or _ASKS.search(words) or _NO_CALL.match(words):
+        return False
+    return bool(
+        _WHERE.match(words)
+        or _ONLY_PERSON.fullmatch(words)
+        or _LIVE_PERSON.search(words)
+        or _CALLED.search(words)
+        or _NO_MACHINE.search(words)
+    )

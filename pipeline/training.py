@@ -1,0 +1,283 @@
+"""Trains the head (:mod:`pipeline.head`) from the phrasings of the base, and calibrates it without labelled questions.
+
+For calibration phrasings are kept from the training and asked as questions the base answers, and whole items are kept
+from it and their phrasings asked as questions it cannot answer. What is true of those is what the confidence promises.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.embedders import make_embedder
+from pipeline.fitting import Array, Labels, fit_choice, fit_classifier, fit_logistic
+from pipeline.head import (
+    NEAR,
+    Evidence,
+    Fusion,
+    Head,
+    Points,
+    answer_features,
+    dot,
+    sigmoid,
+    text_features,
+)
+from ragline.logs import get_logger
+from ragline.settings import Settings
+from storage import heads, knowledge
+from storage.embedder.base import Embedder, encode_layers
+from storage.session import Database
+
+#: An item with fewer phrasings is found by nearness and words, not learned.
+PHRASINGS = 5
+#: Fewer such items teach nothing; more of them, or more rows, take minutes.
+FEWEST_ITEMS, MOST_ITEMS, MOST_ROWS = 5, 1000, 30_000
+#: Weights of text features kept, two bytes each.
+MOST_WEIGHTS = 10_000_000
+#: Share of phrasings and of items kept out in each of the folds.
+FOLDS, KEPT_OUT = 2, 0.15
+#: The share of questions taken to have no answer in the base and yet to be as near to it as an item kept out is. Such
+#: are the hard ones: about half of what customers ask in vain is farther away and costs the confidence nothing.
+UNANSWERABLE = 0.12
+#: Nearest phrasings looked at, as in a search.
+NEAREST = 50
+BATCH = 512
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Phrasings ready for training, row by row: ``vectors`` (n, dimensions), ``layers`` (n, features), ``labels`` (n,).
+
+    ``features``: those of :func:`~pipeline.head.text_features`.
+    """
+
+    texts: Sequence[str]
+    features: Sequence[dict[int, float]]
+    vectors: Array
+    layers: Array
+    labels: Labels
+    names: tuple[str, ...]
+
+    def take(self, chosen: NDArray[np.bool_]) -> Rows:
+        """The chosen rows, classes numbered anew without gaps."""
+        held = np.flatnonzero(chosen)
+        places = held.tolist()
+        present, labels = np.unique(self.labels[held], return_inverse=True)
+        names = tuple(self.names[i] for i in present)
+        return Rows(
+            [self.texts[row] for row in places],
+            [self.features[row] for row in places],
+            self.vectors[held],
+            self.layers[held],
+            labels.astype(np.int64),
+            names,
+        )
+
+
+def choose(phrasings: Sequence[tuple[str, str]], *, seed: int = 0) -> list[tuple[str, str]]:
+    """The (item, phrasing) pairs to learn from, within the limits above; empty when there is too little to learn."""
+    counts = Counter(item for item, _ in phrasings)
+    rich = [item for item, count in counts.most_common(MOST_ITEMS) if count >= PHRASINGS]
+    if len(rich) < FEWEST_ITEMS:
+        return []
+    each = max(PHRASINGS, MOST_ROWS // len(rich))
+    dice, by_item = np.random.default_rng(seed), defaultdict(list)
+    for item, text in phrasings:
+        by_item[item].append(text)
+    chosen: list[tuple[str, str]] = []
+    for item in sorted(rich):
+        texts = sorted(by_item[item])
+        if len(texts) > each:
+            texts = [texts[i] for i in sorted(dice.choice(len(texts), each, replace=False))]
+        chosen += [(item, text) for text in texts]
+    return chosen
+
+
+def train(rows: Rows, embedder: str) -> Head:
+    """A head trained from ``rows`` and calibrated on what its folds kept out."""
+    dice = np.random.default_rng(0)
+    tried = [_try(rows, *split) for split in _splits(rows.labels, dice)]
+    fusion = _fit_fusion(tried)
+    answering, points, grounded = _calibrate(tried, fusion)
+    return _fit(rows, embedder, fusion, answering, points, grounded)
+
+
+def _fit(
+    rows: Rows,
+    embedder: str,
+    fusion: Fusion,
+    answering: tuple[float, ...] = (),
+    points: Points = ((1.0, 0.0),),
+    grounded: float = 1.0,
+) -> Head:
+    weights, bias = fit_classifier(rows.layers, rows.labels, len(rows.names))
+    buckets, idf, text_weights, text_bias = _fit_text(rows.features, rows.labels, len(rows.names))
+    return Head(
+        labels=rows.names,
+        embedder=embedder,
+        weights=weights,
+        bias=bias,
+        buckets=buckets,
+        idf=idf,
+        text_weights=text_weights,
+        text_bias=text_bias,
+        fusion=fusion,
+        answering=answering,
+        operating_points=points,
+        grounded=grounded,
+    )
+
+
+def _fit_text(
+    found: Sequence[dict[int, float]], labels: Labels, classes: int
+) -> tuple[NDArray[np.int32], Array, NDArray[np.float16], Array]:
+    """A linear support vector classifier on tf-idf: bucket numbers, their idf, weights (buckets, classes), bias."""
+    from scipy.sparse import csr_matrix
+    from sklearn.preprocessing import normalize
+    from sklearn.svm import LinearSVC
+
+    spread = Counter(key for features in found for key in features)
+    rare = 2 if len(found) > 1000 else 1
+    buckets = np.array(sorted(key for key, count in spread.items() if count >= rare), dtype=np.int32)
+    place = {int(bucket): i for i, bucket in enumerate(buckets)}
+    idf = np.log((1 + len(found)) / (1 + np.array([spread[int(b)] for b in buckets]))).astype(np.float32) + 1
+    held = [[(place[key], value) for key, value in features.items() if key in place] for features in found]
+    columns = np.array([column for row in held for column, _ in row], dtype=np.int32)
+    values = np.array([value for row in held for _, value in row], dtype=np.float64) * idf[columns]
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in held])])
+    matrix = normalize(csr_matrix((values, columns, starts), shape=(len(found), len(buckets))))
+    model = LinearSVC(C=0.5, tol=1e-2, max_iter=100).fit(matrix, labels)
+    weights, bias = model.coef_, model.intercept_
+    if classes == 2:  # scikit-learn keeps one row for two classes
+        weights, bias = np.vstack([-weights, weights]), np.concatenate([-bias, bias])
+    # A head must stay small enough to be read by every worker: features that weigh least go.
+    kept = np.sort(np.argsort(-np.abs(weights).max(axis=0))[: MOST_WEIGHTS // classes])
+    return buckets[kept], idf[kept], weights.T[kept].astype(np.float16), bias.astype(np.float32)
+
+
+def _splits(labels: Labels, dice: np.random.Generator) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """For each fold: the rows of items kept out as a whole, and the other rows kept out."""
+    classes = int(labels.max()) + 1
+    order = dice.permutation(classes)
+    share = max(1, round(classes * KEPT_OUT))
+    splits = []
+    for fold in range(FOLDS):
+        unknown = np.isin(labels, order[fold * share : (fold + 1) * share])
+        asked = np.zeros(len(labels), dtype=bool)
+        for label in range(classes):
+            own = dice.permutation(np.flatnonzero(labels == label))
+            asked[own[: max(1, round(len(own) * KEPT_OUT))]] = True
+        splits.append((unknown, asked & ~unknown))
+    return splits
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """What a fold's head says of a question, and the class that is right (-1: none)."""
+
+    evidence: Evidence
+    label: int
+
+
+def _try(rows: Rows, unknown: NDArray[np.bool_], asked: NDArray[np.bool_]) -> list[_Tried]:
+    kept = rows.take(~unknown & ~asked)
+    head = _fit(kept, "", Fusion(1, 1, 1))
+    tried: list[_Tried] = []
+    questions = np.flatnonzero(unknown | asked)
+    for start in range(0, len(questions), BATCH):
+        batch = questions[start : start + BATCH]
+        cosines = rows.vectors[batch] @ kept.vectors.T
+        most = min(NEAREST, cosines.shape[1])
+        nearest = np.argpartition(-cosines, most - 1, axis=1)[:, :most]
+        for i, row in enumerate(batch):
+            hits = [(int(kept.labels[j]), float(cosines[i, j])) for j in nearest[i]]
+            label = -1 if unknown[row] else head.index[rows.names[rows.labels[row]]]
+            tried.append(_Tried(head.evidence(rows.texts[row], head.read(rows.layers[row]), hits), label))
+    return tried
+
+
+def _fit_fusion(folds: Sequence[Sequence[_Tried]]) -> Fusion:
+    """The weights under which the right classes of the kept phrasings are likeliest, averaged over the folds."""
+    found = []
+    for fold in folds:
+        asked = [one for one in fold if one.label >= 0]
+        parts = [
+            np.stack([one.evidence.layers for one in asked]).astype(np.float64),
+            np.stack([one.evidence.text for one in asked]).astype(np.float64),
+            np.stack([NEAR * one.evidence.near for one in asked]).astype(np.float64),
+        ]
+        found.append(fit_choice(parts, np.array([one.label for one in asked])))
+    layers, text, near = (max(float(value), 0.0) for value in np.mean(found, axis=0))
+    return Fusion(layers, text, NEAR * near)
+
+
+def _calibrate(folds: Sequence[Sequence[_Tried]], fusion: Fusion) -> tuple[tuple[float, ...], Points, float]:
+    """The confidence model, (threshold, wrong-direct rate) pairs, and the threshold for grounded answers."""
+    tried = [one for fold in folds for one in fold]
+    logits = [fusion.logits(one.evidence) for one in tried]
+    right = [int(np.argmax(own)) == one.label for own, one in zip(logits, tried, strict=True)]
+    answerable = sum(one.label >= 0 for one in tried)
+    unanswerable = len(tried) - answerable
+    share = UNANSWERABLE / (1 - UNANSWERABLE) * answerable / max(unanswerable, 1)
+    weights = [1.0 if one.label >= 0 else share for one in tried]
+    features = [answer_features(one.evidence, own) for one, own in zip(tried, logits, strict=True)]
+    answering = fit_logistic(features, right, weights)
+    confidence = np.array([sigmoid(dot(answering, own)) for own in features])
+    return answering, operating_points(confidence, np.array(right), np.array(weights)), 0.3
+
+
+def operating_points(confidence: NDArray[np.float64], right: NDArray[np.bool_], weights: NDArray[np.float64]) -> Points:
+    """For thresholds from 0.3 to 0.999 the share of answers at or above them that are wrong."""
+    points = []
+    for threshold in np.round(np.concatenate([np.arange(0.3, 0.99, 0.01), np.arange(0.99, 0.9995, 0.001)]), 3):
+        above = confidence >= threshold
+        mass = float(weights[above].sum())
+        points.append((float(threshold), float(weights[above & ~right].sum()) / mass if mass else 0.0))
+    return tuple(points)
+
+
+def bring_up_to_date(database: Database, embedder: Embedder) -> Head | None:
+    """Train a head unless the stored one is of this base and this model; returns a new one, None where none is due.
+
+    The old head serves until the new one is stored. Safe to run twice at once: the later one stays.
+    """
+    with database.read() as session:
+        revision = knowledge.fingerprint(session)
+        if heads.is_current(session, revision, embedder.name):
+            return None
+        phrasings = knowledge.phrasings(session)
+    chosen = choose(phrasings)
+    began = time.perf_counter()
+    if not chosen:
+        heads.put(database, revision, embedder.name, b"")
+        log.info("head_not_trained", phrasings=len(phrasings), reason="too few items with enough phrasings")
+        return None
+    items, texts = [item for item, _ in chosen], [text for _, text in chosen]
+    names = tuple(dict.fromkeys(items))
+    number = {name: i for i, name in enumerate(names)}
+    vectors, layers = encode_layers(embedder, texts)
+    encoded = time.perf_counter()
+    labels = np.array([number[item] for item in items], dtype=np.int64)
+    head = train(Rows(texts, [text_features(text) for text in texts], vectors, layers, labels, names), embedder.name)
+    stored = head.to_bytes()
+    heads.put(database, revision, embedder.name, stored)
+    log.info(
+        "head_trained",
+        items=len(names),
+        phrasings=len(texts),
+        seconds_encoding=round(encoded - began, 1),
+        seconds_training=round(time.perf_counter() - encoded, 1),
+        bytes=len(stored),
+    )
+    return head
+
+
+def train_configured(settings: Settings, database: Database) -> None:
+    """:func:`bring_up_to_date` with the model the settings name, on one core: the others answer meanwhile."""
+    bring_up_to_date(database, make_embedder(settings, threads=1))
