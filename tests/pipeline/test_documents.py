@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.found import Found
 from pipeline.llm import Completion
 from pipeline.run import search_step
 from pipeline.search import FRESH, KnowledgeSearcher
@@ -171,9 +172,9 @@ def test_knowledge_is_shown_by_the_language_of_the_reply(language: str, locale: 
     class Asked:
         scope: Scope | None = None
 
-        def search(self, question: str, scope: Scope) -> list[object]:
+        def search(self, question: str, scope: Scope) -> Found:
             self.scope = scope
-            return []
+            return Found()
 
         def warm_up(self) -> None:
             return None

@@ -7,6 +7,7 @@ from pipeline.steps.generate import Policy, generate
 from pipeline.steps.parts import parts
 from pipeline.steps.retrieve import retrieve
 from pipeline.turn import Classification
+from storage.visibility import EVERYWHERE, Scope
 
 POLICY = Policy(("direct",), None, None, history_tokens=0, max_tokens=10)
 
@@ -37,7 +38,7 @@ class Scripted:
     def __init__(self, **found: tuple[str, float]) -> None:
         self.found = found
 
-    def search(self, question: str) -> Found:
+    def search(self, question: str, scope: Scope = EVERYWHERE) -> Found:
         told = [value for word, value in self.found.items() if word in question]
         item, confidence = told[0][0], min(value for _, value in told)
         one = Candidate(item, f"about {item}?", f"Answer of {item}.", "en", *([0.5] * 8), False, False, 1.0)

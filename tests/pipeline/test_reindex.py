@@ -50,7 +50,7 @@ class Questions:
 
     def _ask(self, number: int) -> None:
         found = self._searcher.search(f"How do I return an item? ({number})")
-        best = max(found, key=lambda candidate: candidate.dense)
+        best = max((candidate for candidate, _ in found.ranked), key=lambda candidate: candidate.dense)
         assert best.id == self._expected
         assert best.dense > 0.6, "found by its words only"
 

@@ -19,6 +19,7 @@ from storage.models import Label, Outbox, RedFlag, StepRun, Turn
 from storage.offers import query_rows
 from storage.session import Database
 from storage.turns import Opened
+from storage.visibility import Scope
 from workers.runtime import Runtime
 from workers.sending import send_rows
 from workers.steps import run_step
@@ -55,7 +56,7 @@ class Shop:
         )
         self.searched: list[str] = []
 
-        def retrieve(question: str, *, searcher: Any, k: int) -> Retrieval:
+        def retrieve(question: str, *, searcher: Any, k: int, scope: Scope) -> Retrieval:
             self.searched.append(question)
             return Retrieval(passages=passages, confidence=0.5)
 
@@ -161,7 +162,7 @@ def test_a_number_answers_the_newest_offer_only_as_the_next_message(shop: Callab
     assert "passed it to a colleague" in s.heard()[3]
     s.says("спасибо")
     s.says("1")
-    assert s.searched == ["how do I return it?", "1"], "after another word a number is a question"
+    assert s.searched == ["how do I return it?", "спасибо", "1"], "after another word a number is a question"
     with s.database.read() as session:
         assert [label.item_id for label in s.all(Label)] == ["coats", "shoes", None]
         assert next(query_rows(session, split="val"))["gold"] == ["coats", "shoes"]
