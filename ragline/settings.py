@@ -60,7 +60,7 @@ class AnswerSettings(Group):
         None, ge=0, le=1, description="Confidence from which the language model is asked over the passages."
     )
     clarify_threshold: float = Field(
-        0.5, ge=0, le=1, description="Probability from which two or three close items are offered: that one is meant."
+        0.5, ge=0, le=1, description="Probability that one of the offered items is meant, from which they are offered."
     )
     history_tokens: int = Field(1500, ge=0, description="Tokens of earlier conversation put in the prompt.")
     max_tokens: int = Field(700, ge=16, description="Longest generated answer, in tokens.")

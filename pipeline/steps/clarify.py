@@ -53,7 +53,7 @@ class Button(NamedTuple):
 
 
 def close_candidates(retrieval: Retrieval, policy: Threshold) -> list[Passage]:
-    """The two or three items to offer, likeliest first; empty where asking back does not help.
+    """The one to three items to offer, likeliest first; empty where asking back does not help.
 
     A score is the probability that the item answers, and one at most is meant: their sum is the probability that the
     right one is offered, and has to reach the threshold. Items that read the same or say the same are no choice.
@@ -68,12 +68,12 @@ def close_candidates(retrieval: Retrieval, policy: Threshold) -> list[Passage]:
             told |= own
     found = found[:MOST]
     enough = sum(passage.score for passage in found) >= policy.clarify_threshold
-    return found if len(found) > 1 and enough else []
+    return found if enough else []
 
 
 def is_even(candidates: list[Passage], retrieval: Retrieval) -> bool:
     """Whether two of them are about as likely as whatever is the likeliest."""
-    return candidates[1].score >= EVEN * max(passage.score for passage in retrieval.passages)
+    return len(candidates) > 1 and candidates[1].score >= EVEN * max(passage.score for passage in retrieval.passages)
 
 
 def title_of(passage: Passage) -> str:
@@ -87,10 +87,11 @@ def cut(text: str, longest: int) -> str:
 
 
 def ask_back(candidates: list[Passage], language: str, confidence: float) -> Answer:
-    """The question which item is meant."""
-    none = Option(id=None, title=load("reply_clarify_none").render(language=language))
+    """The question which item is meant, or whether it is the one."""
+    one = len(candidates) == 1
+    none = Option(id=None, title=load("reply_clarify_none").render(language=language, one=one))
     options = (*(Option(id=passage.id, title=title_of(passage)) for passage in candidates), none)
-    text = load("reply_clarify").render(language=language)
+    text = load("reply_clarify").render(language=language, one=one)
     return Answer(text=text, mode="clarify", confidence=confidence, options=options)
 
 

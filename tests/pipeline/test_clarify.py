@@ -51,14 +51,15 @@ def asked(text: str = "how do I return it?") -> Classification:
     [
         ((0.4, 0.35), "ab"),
         ((0.3, 0.25, 0.2, 0.19), "abc"),
-        ((0.5, 0.1), ""),  # one of them is by far the likeliest
+        ((0.5, 0.1), "a"),  # one of them is by far the likeliest
         ((0.2, 0.2), ""),  # neither is likely
-        ((0.6,), ""),
+        ((0.6,), "a"),
+        ((0.45, 0.1), ""),
         ((0.0, 0.0), ""),
         ((), ""),
     ],
 )
-def test_two_or_three_likely_and_close_items_are_offered(scores: tuple[float, ...], offered: str) -> None:
+def test_likely_items_are_offered_with_what_is_close_to_them(scores: tuple[float, ...], offered: str) -> None:
     assert "".join(one.id for one in close_candidates(found(*scores), POLICY)) == offered
 
 

@@ -21,9 +21,12 @@ def test_every_template_declares_what_it_uses(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("reply_")])
 def test_replies_speak_both_languages(name: str) -> None:
-    russian, english = (load(name).render(language=language) for language in ("ru", "en"))
-    assert any("а" <= letter <= "я" for letter in russian.lower())
-    assert english.isascii()
+    template = load(name)
+    for one in (True, False):
+        others = dict.fromkeys(template.variables - {"language"}, one)
+        russian, english = (template.render(language=language, **others) for language in ("ru", "en"))
+        assert any("а" <= letter <= "я" for letter in russian.lower())
+        assert english.isascii()
 
 
 def test_a_missing_template_is_named() -> None:
