@@ -38,7 +38,9 @@ def pieces_per_word(model: str, texts: Sequence[str]) -> float | None:
         return None
     from tokenizers import Tokenizer
 
-    encodings = Tokenizer.from_file(str(tokenizer)).encode_batch(words, add_special_tokens=False)
+    cutter = Tokenizer.from_file(str(tokenizer))
+    cutter.no_padding()  # the file may ask for it
+    encodings = cutter.encode_batch(words, add_special_tokens=False)
     return sum(len(encoding.ids) for encoding in encodings) / len(words)
 
 

@@ -115,7 +115,7 @@ def test_a_model_that_spells_russian_is_told_from_one_that_reads_it(tmp_path: Pa
     assert cyrillic_share([*russian, *["How long does delivery take, and is it free of charge?"] * 5]) < MOSTLY
     spelt = pieces_per_word("minilm", russian)
     assert spelt is not None
-    assert spelt > READABLE
+    assert READABLE < spelt < 8
     words = Tokenizer(
         models.WordLevel({word: i for i, word in enumerate(["[UNK]", "как", "товар"])}, unk_token="[UNK]")
     )
