@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Column, DateTime, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy import JSON, Column, DateTime, Index, LargeBinary, String, Text, UniqueConstraint, false, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -73,6 +73,11 @@ class Conversation(SQLModel, table=True):
     key: str = Field(max_length=200)
     last_seq: int = Field(default=0, description="Last number given to a message or a sent answer.")
     mode: str = Field(default="bot", max_length=8, description="bot | human")
+    offered: bool = Field(
+        default=False,
+        sa_column_kwargs={"server_default": false()},
+        description="Items were offered to choose from, so that what comes may be a choice.",
+    )
     locale: str | None = Field(default=None, max_length=16)
     sender_id: str | None = Field(default=None, max_length=200)
     sender_name: str | None = Field(default=None, max_length=200)

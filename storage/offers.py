@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import Connection, Select, Update, bindparam, select
 from sqlmodel import Session, col
 from sqlmodel import select as orm_select
 
 from ragline.ids import new_id
 from storage.models import KnowledgeItem, Label
-from storage.rows import TurnRow, insert_ignoring, labels, messages, step_runs, turns
+from storage.rows import TurnRow, conversations, insert_ignoring, labels, messages, step_runs, turns
 from storage.visibility import visible
 
 
@@ -91,6 +91,9 @@ _NEWEST: Select[Any] = (
 )
 
 
+_OFFERED: Update = conversations.update().where(conversations.c.id == bindparam("talk")).values(offered=True)
+
+
 def find_offer(connection: Connection, conversation_id: str, offer_id: str, *, turn_id: str) -> Offer | None:
     """What the turn ``offer_id`` offered in this conversation; None: nothing, or it is of another conversation.
 
@@ -123,6 +126,11 @@ def chosen_item(session: Session, item_id: str, *, channel: str, now: datetime) 
     if item is None or not visible(item, channel=channel, locale=None, now=now):
         return None
     return Chosen(item.id, item.answer, item.locale)
+
+
+def note_offer(connection: Connection, conversation_id: str) -> None:
+    """Remember that the conversation holds an offer: in all others no choice has to be looked for."""
+    connection.execute(_OFFERED, {"talk": conversation_id})
 
 
 def keep_label(connection: Connection, turn: TurnRow, label: NewLabel, now: datetime) -> None:

@@ -24,7 +24,7 @@ turns: Table = Turn.__table__  # type: ignore[attr-defined]
 
 
 class ConversationRow(NamedTuple):
-    """Whom a step or a sender works for. ``mode``: bot | human."""
+    """Whom a step or a sender works for. ``mode``: bot | human. ``offered``: what comes may be a choice."""
 
     id: str
     channel: str
@@ -32,6 +32,7 @@ class ConversationRow(NamedTuple):
     key: str
     last_seq: int
     mode: str
+    offered: bool
     locale: str | None
     address: dict[str, Any]
 

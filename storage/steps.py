@@ -19,7 +19,7 @@ from ragline.ids import new_id
 from storage import rows
 from storage.flags import raise_flag
 from storage.models import Turn
-from storage.offers import NewLabel, keep_label
+from storage.offers import NewLabel, keep_label, note_offer
 from storage.rows import ConversationRow, MessageRow, TurnRow, columns, messages, outbox_rows, step_runs, turns
 from storage.states import move_and_insert
 
@@ -61,7 +61,8 @@ class Ledger:
 class Done:
     """What a step leaves behind: its result, and for some steps rows for others to act on.
 
-    ``silent``: the turn is answered without a word. ``label``: what its customer chose of an offer.
+    ``silent``: the turn is answered without a word. ``offers``: its answer is a choice of items. ``label``: what its
+    customer chose of one.
     """
 
     result: dict[str, Any]
@@ -70,8 +71,14 @@ class Done:
     flag: str | None = None
     suggested: bool = False
     silent: bool = False
+    offers: bool = False
     label: NewLabel | None = None
     question: str = field(default="", repr=False)
+
+    @property
+    def single(self) -> bool:
+        """Whether moving the turn on and the ledger's row are all there is to write: one statement on PostgreSQL."""
+        return not (self.flag or self.parts or self.label or self.offers)
 
 
 _TAKE: Update = (
@@ -149,8 +156,7 @@ def finish(
 ) -> list[str]:
     """Write the step's result, its ledger row and what follows from it, and move the turn on.
 
-    Returns the ids of the outbox rows made. Raises :class:`LeaseLost`. A step without a flag, a label and parts takes
-    one statement on PostgreSQL.
+    Returns the ids of the outbox rows made. Raises :class:`LeaseLost`.
     """
     after: dict[str, Any] = {
         "step": following(held.step), "attempt": 0, "crashes": 0, "lease": None, "due_at": now + patience,
@@ -161,6 +167,8 @@ def finish(
     if end != "processing":
         after |= {"closed_at": now, "step": None}
     _release(connection, held, end, _run(held, ledger, done=done), **after)
+    if done.offers:
+        note_offer(connection, held.conversation.id)
     if done.label:
         keep_label(connection, held.turn, done.label, now)
     if done.flag:

@@ -96,7 +96,7 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
             done, answer = _STEPS[held.step](runtime, held)
         rows, first = runtime.database.commit(
             partial(_finish, runtime, held, done, ledger(answer)),
-            single=not (done.flag or done.parts or done.label),
+            single=done.single,
             durable=bool(done.parts),  # it claims the first one for sending
         )
     except LeaseLost:
@@ -194,7 +194,7 @@ def _classify(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
 def _offer(runtime: Runtime, held: Claim, offer_id: str | None) -> Offer | None:
     """What a turn of this conversation offered, or what the message at hand may answer."""
     talk, mine, first = held.conversation.id, held.turn.id, held.messages[0].seq
-    if offer_id is None and (first == 1 or "clarify" not in runtime.policy.modes):
+    if not held.conversation.offered:
         return None
     with runtime.database.read() as session:
         if offer_id is None:
@@ -238,6 +238,7 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
         answer.model_dump(mode="json", exclude={"usage"}),
         mode=answer.mode,
         flag=answer.flag,
+        offers=bool(answer.options),
         question=classification.question,
     )
     return done, answer
@@ -257,8 +258,8 @@ def _deliver(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
 
 def _acknowledge(runtime: Runtime, held: Claim, *, silent: bool, note: str) -> None:
     """Tell the customer that their presses arrived. The newest one's sender does that where an answer is sent."""
-    envelopes = map(turns.envelope_of, held.messages)
-    presses = [envelope.external_id for envelope in envelopes if envelope.kind == "callback"]
+    asked = (message.envelope for message in held.messages)
+    presses = [envelope["external_id"] for envelope in asked if envelope["kind"] == turns.PRESS]
     for press in presses if silent else presses[:-1]:
         runtime.sender(held.conversation.channel, held.conversation.account).acknowledge(press, note)
 

@@ -65,7 +65,7 @@ def test_the_steps_of_degradation(database: Database, world: Callable[..., World
 
 
 def test_under_the_heaviest_load_no_model_is_asked_and_the_flag_says_why(world: Callable[..., World]) -> None:
-    w = world(confidence=0.5, model=Model())
+    w = world(confidence=0.4, model=Model())
     heavy = w.runtime.settings.model_copy(update={"load": LoadSettings(short_history=1, direct_only=1)})
     w.runtime.__dict__["load"] = Load(w.database, heavy)
     turn_id = w.turn()

@@ -34,8 +34,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("turn_id", name="uq_labels_turn"),
     )
     op.create_index("ix_labels_offer", "labels", ["offer_id"])
+    op.add_column("conversation", sa.Column("offered", sa.Boolean(), nullable=False, server_default=sa.false()))
 
 
 def downgrade() -> None:
+    op.drop_column("conversation", "offered")
     op.drop_index("ix_labels_offer", table_name="labels")
     op.drop_table("labels")
