@@ -31,7 +31,7 @@ class Knows:
     """A search that finds one passage with the confidence it was given."""
 
     def __init__(self, confidence: float) -> None:
-        passage = Passage(id="d", score=0.9, question="Delivery?", answer="Two days.", locale="en")
+        passage = Passage(id="d", score=confidence, question="Delivery?", answer="Two days.", locale="en")
         self.found = Retrieval(passages=(passage,), confidence=confidence)
 
 
