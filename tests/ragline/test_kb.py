@@ -11,6 +11,7 @@ from chromadb.api.shared_system_client import SharedSystemClient
 from typer.testing import CliRunner
 
 from ragline.commands.kb import app
+from tests.pipeline.test_training import base_rows
 from tests.support import documents as made
 
 Kb = Callable[..., tuple[int, Any]]
@@ -78,3 +79,15 @@ def test_an_edit_says_what_it_contradicts_and_check_finds_all(kb: Kb) -> None:
     assert (code, done["unknown"]) == (1, ["nobody"])
     assert kb("set", "a", "--channel", "telegramm")[0] == 2
     assert kb("import", "picture.png")[0] == 2
+
+
+def test_a_base_is_learned_from_once(kb: Kb, tmp_path: Path) -> None:
+    rows = [
+        {"id": item.id, "questions": list(item.questions), "answer": item.answer, "locale": item.locale}
+        for item in base_rows()
+    ]
+    (tmp_path / "base.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert kb("import", str(tmp_path / "base.jsonl"))[0] == 0
+    code, learned = kb("train")
+    assert (code, learned["items"]) == (0, len(rows))
+    assert kb("train")[1]["items"] == 0, "the base has not changed"
