@@ -56,7 +56,8 @@ def close_candidates(retrieval: Retrieval, policy: Threshold) -> list[Passage]:
     """The one to three items to offer, likeliest first; empty where asking back does not help.
 
     A score is the probability that the item answers, and one at most is meant: their sum is the probability that the
-    right one is offered, and has to reach the threshold. Items that read the same or say the same are no choice.
+    right one is offered, and has to reach the threshold. The likeliest has to be likely enough to be shown to a model:
+    three guesses are no offer. Items that read the same or say the same are no choice.
     """
     likeliest = max((passage.score for passage in retrieval.passages), default=0.0)
     found: list[Passage] = []
@@ -68,7 +69,7 @@ def close_candidates(retrieval: Retrieval, policy: Threshold) -> list[Passage]:
             told |= own
     found = found[:MOST]
     enough = sum(passage.score for passage in found) >= policy.clarify_threshold
-    return found if enough else []
+    return found if enough and likeliest >= retrieval.grounded else []
 
 
 def is_even(candidates: list[Passage], retrieval: Retrieval) -> bool:

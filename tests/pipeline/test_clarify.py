@@ -53,6 +53,7 @@ def asked(text: str = "how do I return it?") -> Classification:
         ((0.3, 0.25, 0.2, 0.19), "abc"),
         ((0.5, 0.1), "a"),  # one of them is by far the likeliest
         ((0.2, 0.2), ""),  # neither is likely
+        ((0.25, 0.2, 0.2), ""),  # three guesses
         ((0.6,), "a"),
         ((0.45, 0.1), ""),
         ((0.0, 0.0), ""),
