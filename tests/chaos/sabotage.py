@@ -65,10 +65,10 @@ def _poison(module: ModuleType) -> None:
     """A message that kills whatever process classifies it."""
     classify = module.classify
 
-    def deadly(turn: Any) -> Any:
+    def deadly(turn: Any, **options: Any) -> Any:
         if any("POISON" in message.text for message in turn.messages):
             os.kill(os.getpid(), signal.SIGKILL)
-        return classify(turn)
+        return classify(turn, **options)
 
     module.classify = deadly  # type: ignore[attr-defined]
 
