@@ -1,12 +1,13 @@
 """Turns a second through the whole pipeline, and a lone message's time, beside a chain of four empty tasks.
 
     python -m bench.pipeline [--database sqlite|postgresql] [--turns 1000] [--chats 200] [--runs 5] [--distinct]
-                             [--set NAME=VALUE]
+                             [--model SECONDS] [--set NAME=VALUE]
 
-One message a turn, direct answers, no model. Twenty questions are asked again and again, which the search remembers;
-``--distinct`` asks each once, with a number of its own. Messages are accepted before the clock starts, so that it
-measures answering: it runs from the first turn's opening to the last one's end, by the times in SQL. The yardstick
-runs on the same Redis with the same pools, in turns with the pipeline.
+One message a turn, direct answers, no model; with ``--model`` all answers are written by a language model that takes so
+many seconds, on a fake provider, with a thread a chat to wait for it. Twenty questions are asked again and again, which
+the search remembers; ``--distinct`` asks each once, with a number of its own. Messages are accepted before the clock
+starts, so that it measures answering: it runs from the first turn's opening to the last one's end, by the times in SQL.
+The yardstick runs on the same Redis with the same pools, in turns with the pipeline.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -41,6 +42,7 @@ from storage.session import Database, make_engine
 from tests.acceptance.stack import ROOT, Stack, running
 from tests.acceptance.topics import QUESTIONS, write_base
 from tests.chaos.databases import Postgresql, database
+from tests.support.fake_openai import FakeOpenAI
 
 LONE = 40
 QUEUES = tuple(f"queues {name}" for name in ("cpu", "io", "control", "jobs"))
@@ -55,6 +57,7 @@ def main() -> None:
     parser.add_argument("--chats", type=int, default=200)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--distinct", action="store_true", help="ask no question twice, so that none is remembered")
+    parser.add_argument("--model", type=float, metavar="SECONDS", help="answer by a model that takes so long")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the stack")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
@@ -62,7 +65,8 @@ def main() -> None:
         environment = {
             "RAGLINE_QUIET_WINDOW": "0", "RAGLINE__TURN__MAX_MESSAGES": "1", "RAGLINE__KNOWLEDGE__DEMO": "off",
             "RAGLINE__LIMITS__PER_SENDER": "1000000", "RAGLINE__LIMITS__PER_ACCOUNT": "1000000",
-            "RAGLINE__TURN__PATIENCE": "300", **dict(given.split("=", 1) for given in options.set),
+            "RAGLINE__TURN__PATIENCE": "300", **model(stack, options),
+            **dict(given.split("=", 1) for given in options.set),
         }  # fmt: skip
         if options.database == "postgresql":
             server = stack.enter_context(database("postgresql", folder))
@@ -73,6 +77,19 @@ def main() -> None:
         os.environ |= {"REDIS_URL": bench.about["redis_url"], "RAGLINE_CONFIG": os.devnull, **environment}
         empty = stack.enter_context(noop_workers(folder))
         measure(bench, empty, options)
+
+
+def model(stack: ExitStack, options: argparse.Namespace) -> dict[str, str]:
+    """The settings of a stack that asks a language model for every answer."""
+    if options.model is None:
+        return {}
+    provider = stack.enter_context(FakeOpenAI(latency=options.model))
+    return {
+        "OPENAI_API_KEY": provider.api_key, "OPENAI_API_BASE": provider.api_base,
+        "RAGLINE__ANSWER__MODES": "[grounded]", "RAGLINE__ANSWER__GROUNDED_THRESHOLD": "0",
+        "RAGLINE__WORKERS__IO_THREADS": str(options.chats), "RAGLINE__LOAD__SHORT_HISTORY": "1000000",
+        "RAGLINE__LOAD__DIRECT_ONLY": "1000000",
+    }  # fmt: skip
 
 
 def measure(bench: Stack, noop: dict[str, int], options: argparse.Namespace) -> None:
@@ -86,6 +103,7 @@ def measure(bench: Stack, noop: dict[str, int], options: argparse.Namespace) -> 
     for number in range(options.runs + 1):
         counts = [cpu_seconds(processes)]
         asked = [QUESTIONS[i % 20] + (f" ({number}-{i})" if options.distinct else "") for i in range(options.turns)]
+        began = utcnow()
         real = answered_a_second(database, hints, asked, options.chats, number)
         counts.append(cpu_seconds(processes))
         empty = chains_a_second(options.turns)
@@ -94,6 +112,9 @@ def measure(bench: Stack, noop: dict[str, int], options: argparse.Namespace) -> 
             rounds.append((real, empty))
             ratio = real / empty
             print(f"run {number}: {real:.1f} turns a second, {empty:.1f} empty chains; ratio {ratio:.2f}", flush=True)
+            if options.model is not None:
+                beyond = statistics.median(turn_seconds(database, began)) - options.model
+                print(f"       a turn takes {beyond * 1000:.0f} ms beyond the model's {options.model:g} s", flush=True)
             for runs, before, after in zip(spent.values(), counts, counts[1:], strict=False):
                 runs.append({name: after[name] - before[name] for name in after})
     ratio = statistics.median(real / empty for real, empty in rounds)
@@ -105,7 +126,8 @@ def measure(bench: Stack, noop: dict[str, int], options: argparse.Namespace) -> 
         costs = {name: statistics.median(run[name] for run in runs) / options.turns * 1000 for name in runs[0]}
         shown = ", ".join(f"{name} {ms:.1f}" for name, ms in sorted(costs.items()) if ms >= 0.05)
         print(f"CPU ms {what}: {sum(costs.values()):.1f} ({shown})")
-    lone(database, hints)
+    if options.model is None:
+        lone(database, hints)
     steps(database)
     hints.close()
 
@@ -160,6 +182,13 @@ def answered_a_second(database: Database, hints: Hints, asked: list[str], chats:
     assert first is not None
     assert last is not None
     return count / (last - first).total_seconds()
+
+
+def turn_seconds(database: Database, began: datetime) -> list[float]:
+    """From a turn's opening to its end, of all turns opened since."""
+    with database.read() as session:
+        times = session.exec(select(Turn.created_at, Turn.closed_at).where(col(Turn.created_at) >= began)).all()
+    return [(closed - opened).total_seconds() for opened, closed in times if closed]
 
 
 def chains_a_second(count: int) -> float:
