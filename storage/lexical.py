@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
@@ -173,6 +173,3 @@ def best_rows(scores: Scores, k: int) -> list[int]:
     if len(near) > k:
         near = near[np.argpartition(-scores[near], k)[:k]]
     return [int(row) for row in near]
-
-
-FeaturesOf = Callable[[str], Features]
