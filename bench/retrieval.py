@@ -35,9 +35,10 @@ from storage.embedder.minilm import MiniLm
 from storage.index import sync
 from storage.knowledge import put_items
 from storage.knowledge_files import ItemRow, read_file
-from storage.lexical import Features, LexicalIndex, stems
+from storage.lexical import Features, LexicalIndex
 from storage.session import Database, make_engine
 from storage.vectors.memory import MemoryStore
+from storage.words import stems
 
 
 class Remembering:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlmodel import Session, col, select
 
-from storage.lexical import Features, LexicalIndex, Scores, normalise
+from storage.lexical import Features, LexicalIndex, Scores
 from storage.models import KnowledgeItem, KnowledgePhrase
 from storage.slips import Slips
+from storage.words import normalise
 
 #: Texts up to which words are compared too; beyond it the vectors alone find the candidates.
 LEXICAL_LIMIT = 150_000

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.found import Candidate, Found, Thresholds
 from pipeline.head import Array, Head, Points, dot, sigmoid
-from storage.lexical import normalise
+from storage.words import normalise
 
 Group = Literal["latin", "cyrillic", "cyrillic_passage"]
 #: A question in the very words of one item's phrasing is that item's.

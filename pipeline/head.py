@@ -20,7 +20,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.lexical import ngrams, number, stems
+from storage.lexical import number
+from storage.words import ngrams, stems
 
 #: Version of the stored form; a head of another version is trained anew.
 FORMAT = 1

@@ -27,12 +27,13 @@ from ragline.settings import Settings
 from storage import heads, knowledge
 from storage.embedder.base import Embedder, Vectors, encode_layers
 from storage.index import LiveIndex, check_embedder, count_texts, is_complete, live_index
-from storage.lexical import Features, best_rows, normalise
+from storage.lexical import Features, best_rows
 from storage.session import Database
 from storage.vectors import make_store
 from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, VectorStore
 from storage.visibility import EVERYWHERE, Scope
 from storage.visible_rows import Nearest, VisibleRows, nearest_visible
+from storage.words import normalise
 
 #: Nearest texts asked of the store, before they are joined by item.
 NEAREST = 50

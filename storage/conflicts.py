@@ -17,9 +17,8 @@ from typing import Literal, NamedTuple
 
 from sqlmodel import Session, col, select
 
-from storage import lexical
-from storage.lexical import normalise
 from storage.models import KnowledgeItem, KnowledgePhrase
+from storage.words import normalise, stems
 
 By = Literal["exact", "words", "vectors"]
 #: Similarity (Jaccard; cosine for vectors) from which two texts ask the same, and two answers say the same.
@@ -199,7 +198,7 @@ def _same_answer(first: KnowledgeItem, second: KnowledgeItem) -> bool:
 
 
 def _stems(text: str) -> set[str]:
-    return set(lexical.stems(text))
+    return set(stems(text))
 
 
 def _trigrams(text: str) -> set[str]:

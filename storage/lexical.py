@@ -1,7 +1,7 @@
 """Words and letters of a base that fits into memory, compared with a question from inverted lists.
 
-Stems (Snowball, Russian and English) carry morphology, letter n-grams carry typing slips, answers carry what the
-phrasings of a question leave out; the packaged embedding model, being English, carries none of these for Russian.
+Stems (Snowball, Russian and English) carry morphology, English glosses of Russian words carry synonyms, letter n-grams
+carry typing slips, answers carry what the phrasings of a question leave out.
 Scores are tf-idf cosines (https://nlp.stanford.edu/IR-book/html/htmledition/dot-products-1.html) and, for whole items,
 BM25 as a share of the most a text could reach (https://www.nowpublishers.com/article/Details/INR-019).
 """
@@ -9,22 +9,17 @@ BM25 as a share of the most a text could reach (https://www.nowpublishers.com/ar
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
-import snowballstemmer
 from numpy.typing import NDArray
 
-_WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
-_RUSSIAN = snowballstemmer.stemmer("russian")
-_ENGLISH = snowballstemmer.stemmer("english")
-#: ``ё`` is mostly written ``е``; Ukrainian letters as their nearest Russian ones, so that cognates share letters.
-_FOLD = str.maketrans("ёіїєґ", "еииег")
+from storage.gloss import glossary
+from storage.words import ngrams, stems
+
 #: Features are numbered by a hash: no vocabulary has to be kept, and one in a thousand shares its number.
 BUCKETS = 1 << 20
 #: From so many texts on, a feature found in more than one of ``COMMON`` texts tells nothing and costs most of the time.
@@ -33,36 +28,6 @@ _K1, _B = 1.2, 0.75
 
 Scores = NDArray[np.float32]
 Numbers = NDArray[np.int32]
-
-
-def normalise(text: str) -> str:
-    """Lower case, letters folded to Russian ones where they are variants, words only, one blank between."""
-    return " ".join(_WORD.findall(text.lower().translate(_FOLD)))
-
-
-@lru_cache(maxsize=100_000)
-def stem(word: str) -> str:
-    """The stem of a normalised word."""
-    stemmer = _RUSSIAN if "а" <= word[0] <= "я" else _ENGLISH
-    return str(stemmer.stemWord(word))
-
-
-def stems(text: str) -> list[str]:
-    """The stems of the words of a text, in order."""
-    return [stem(word) for word in normalise(text).split()]
-
-
-def ngrams(text: str, sizes: Sequence[int] = (3, 4)) -> list[str]:
-    """The letter n-grams of the words of a text, words padded with a blank on both sides."""
-    found: list[str] = []
-    for word in normalise(text).split():
-        padded = f" {word} "
-        for size in sizes:
-            if len(padded) <= size:
-                found.append(padded)
-                break
-            found += [padded[i : i + size] for i in range(len(padded) - size + 1)]
-    return found
 
 
 def number(feature: str, buckets: int = BUCKETS) -> int:
@@ -92,7 +57,8 @@ class Features:
 
     @classmethod
     def of(cls, text: str) -> Features:
-        return cls(Counted.of(stems(text)), Counted.of(ngrams(text)))
+        """``stems`` are those of the text and of its glosses."""
+        return cls(Counted.of(stems(text) + stems(" ".join(glossary().glosses(text)))), Counted.of(ngrams(text)))
 
 
 class _Space:

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple, Protocol
 from pipeline.prompts import load
 from pipeline.steps.retrieve import Passage, Retrieval
 from pipeline.turn import Answer, Choice, Option, Turn
-from storage.lexical import normalise
 from storage.offers import Chosen, Offer
+from storage.words import normalise
 
 #: Items offered at most.
 MOST = 3

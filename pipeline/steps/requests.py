@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from storage.lexical import normalise
 from storage.slips import on_the_other_layout
+from storage.words import normalise
 
 Request = Literal["question", "greeting", "thanks", "farewell", "human"]
 

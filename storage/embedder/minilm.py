@@ -14,6 +14,7 @@ from ragline.errors import ConfigurationError
 from storage.embedder.base import Vectors
 from storage.embedder.cache import cached, run_export
 from storage.embedder.onnx import OnnxEncoder
+from storage.gloss import glossary, version
 
 #: SHA-256 of the weights, equal to those of sentence-transformers/all-MiniLM-L6-v2.
 WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -43,23 +44,27 @@ def _export(partial: Path) -> None:
 
 
 class MiniLm:
-    """384 dimensions, English; texts beyond 256 tokens are cut. Thread-safe."""
+    """384 dimensions, English, and Russian by its glosses; texts beyond 256 tokens are cut. Thread-safe."""
 
-    name = f"all-minilm-l6-v2@{WEIGHTS[:12]}"
     dimensions = 384
 
     def __init__(self, *, threads: int = 0) -> None:
+        self.name = f"all-minilm-l6-v2@{WEIGHTS[:12]}+{version()}"
+        self._glossary = glossary()
         self._encoder = OnnxEncoder(
             cached_graph(), model_folder() / "tokenizer.json", self.dimensions, MAX_TOKENS, pad=0, threads=threads
         )
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        return self._encoder.encode(texts)
+        return self._encoder.encode(self._english(texts))
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        return self._encoder.encode(texts)
+        return self._encoder.encode(self._english(texts))
 
     def encode_layers(self, texts: Sequence[str]) -> tuple[Vectors, Vectors]:
         widths = {"vectors": self.dimensions, "layers": self.dimensions * len(LAYERS)}
-        vectors, layers = self._encoder.run(texts, widths)
+        vectors, layers = self._encoder.run(self._english(texts), widths)
         return vectors, layers
+
+    def _english(self, texts: Sequence[str]) -> list[str]:
+        return [self._glossary.gloss(text) for text in texts]
