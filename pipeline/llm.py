@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from pipeline.errors import ProviderRefused, ProviderUnavailable
+from pipeline.spending import Purpose
 from pipeline.turn import Usage
 from ragline.errors import PermanentError, TransientError
 from ragline.logs import get_logger
@@ -48,11 +49,50 @@ class Completion:
     usage: Usage
 
 
+#: A message as OpenAI's chat takes it: ``role`` and ``content``, a text or a list of parts (text, image_url).
+ChatMessage = dict[str, Any]
+OnText = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A recording: its bytes, and a file name and MIME type that say what they are. ``seconds``: its length."""
+
+    data: bytes
+    name: str
+    mime: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said, in which language (ISO 639-1, where the model tells), and what it cost."""
+
+    text: str
+    language: str | None
+    usage: Usage
+
+
 class LanguageModel(Protocol):
     """What the generate step needs of a language model."""
 
-    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
-        """One answer. Raises ``ProviderUnavailable`` (worth a retry) or ``ProviderRefused``."""
+    def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        max_tokens: int,
+        purpose: Purpose = "answer",
+        on_text: OnText | None = None,
+    ) -> Completion:
+        """One answer, of the first model of the purpose's route that gives one.
+
+        ``on_text`` is called with the whole text so far as it grows; with an empty text where another model begins
+        anew. Raises ``ProviderUnavailable`` (worth a retry), ``ProviderRefused`` or ``BudgetSpent``.
+        """
+        ...
+
+    def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
+        """What is said in a recording. Raises as :meth:`complete` does."""
         ...
 
     def count_tokens(self, text: str) -> int:
