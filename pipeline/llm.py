@@ -21,6 +21,7 @@ from pipeline.turn import Usage
 from ragline.errors import PermanentError, TransientError
 from ragline.logs import get_logger
 from ragline.settings import Settings
+from ragline.spending_settings import Price
 
 log = get_logger(__name__)
 
@@ -181,6 +182,28 @@ def embed(model: str, texts: Sequence[str], *, timeout: float, use: str | None =
     if len(rows) != len(texts):
         raise ProviderUnavailable(f"{model} returned {len(rows)} vectors for {len(texts)} texts")
     return [list(map(float, row["embedding"])) for row in rows]
+
+
+def listed_price(model: str) -> Price | None:
+    """A model's price in LiteLLM's list, in US dollars; None where the list does not have it."""
+    try:
+        info = dict(_litellm().get_model_info(model))
+    except Exception as error:  # LiteLLM raises several unrelated classes for a model it does not know
+        log.info("model_not_listed", model=model, reason=type(error).__name__)
+        return None
+
+    def of(name: str, times: int = 1_000_000) -> Decimal:
+        return Decimal(repr(info.get(name) or 0)) * times
+
+    price = Price(
+        input=of("input_cost_per_token"),
+        output=of("output_cost_per_token"),
+        cached=of("cache_read_input_token_cost") if info.get("cache_read_input_token_cost") else None,
+        audio_minute=of("input_cost_per_second", 60),
+        image=of("input_cost_per_image", 1),
+    )
+    # priced by something we do not count, such as characters: not free
+    return None if price.free and any(value for name, value in info.items() if "_cost_per_" in name) else price
 
 
 def _credentials(model: str) -> tuple[str | None, str | None, str | None]:

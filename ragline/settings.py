@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from dotenv import dotenv_values
@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from ragline.channels import Account, channel_specs
 from ragline.errors import ConfigurationError
 from ragline.setting_types import Duration, Group, PositiveDuration, Switch
+from ragline.spending_settings import BudgetSettings, Priced
 
 AnyAccount = TypeVar("AnyAccount", bound=Account)
 
@@ -66,7 +67,7 @@ class AnswerSettings(Group):
     max_tokens: int = Field(700, ge=16, description="Longest generated answer, in tokens.")
 
 
-class LlmSettings(Group):
+class LlmSettings(Priced):
     routes: dict[Literal["text", "image", "voice", "video"], list[str]] = Field(
         default_factory=dict, description="LiteLLM model names in order of preference, by modality."
     )
@@ -138,6 +139,7 @@ class Settings(Group):
     turn: TurnSettings = Field(default_factory=lambda: TurnSettings())
     answer: AnswerSettings = Field(default_factory=lambda: AnswerSettings())
     llm: LlmSettings = Field(default_factory=lambda: LlmSettings())
+    budget: BudgetSettings = Field(default_factory=lambda: BudgetSettings())
     knowledge: KnowledgeSettings = Field(default_factory=lambda: KnowledgeSettings())
     load: LoadSettings = Field(default_factory=lambda: LoadSettings())
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
@@ -268,7 +270,9 @@ def _explain(error: ValidationError, source: str, group: type[BaseModel], prefix
         return f"{source}: {path or 'settings'}: {first['msg'].removeprefix('Value error, ')}"
     model: Any = group
     for part in first["loc"][:-1]:
-        model = model.model_fields[str(part)].annotation
+        # below a mapping or a list the part is a key or a position, and the last argument is what it holds
+        fields = getattr(model, "model_fields", None)
+        model = fields[str(part)].annotation if fields else get_args(model)[-1]
     return f"{source}: unknown setting '{path}': {_nearest(str(first['loc'][-1]), model.model_fields)}"
 
 
