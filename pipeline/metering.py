@@ -13,11 +13,12 @@ from typing import Any, Protocol, runtime_checkable
 from pipeline.errors import BudgetSpent
 from pipeline.llm import LanguageModel
 from pipeline.prices import Charge, Listed, PriceBook
+from pipeline.providers import provider_of
 from pipeline.spending import Meter, Quote, Reservation, Used
 from ragline.clock import utcnow
 from ragline.ids import new_id
 from ragline.logs import get_logger
-from ragline.settings import Settings
+from ragline.settings import LlmSettings, Settings
 from storage import spending
 from storage.session import Database, DatabaseUnavailable
 from storage.spending import UNIT, Counter, Payer, Refused
@@ -54,7 +55,7 @@ class Spending:
         self._database, self._budget, self._clock = database, settings.budget, clock
         self._currency = settings.llm.currency
         self._prices = PriceBook(settings.llm, listed)
-        self._deadline = settings.llm.timeout + GRACE
+        self._deadline = _longest_call(settings.llm) + GRACE
         self._settled = threading.Condition()
         self._count = 0
 
@@ -118,9 +119,8 @@ class Spending:
         return self._prices.charge(model, used)
 
     def _row(self, payer: Payer, quote: Quote, most: Decimal) -> dict[str, Any]:
-        provider, _, rest = quote.model.partition("/")
         return {
-            **vars(payer), "id": new_id(), "provider": provider if rest else "unknown", "model": quote.model,
+            **vars(payer), "id": new_id(), "provider": provider_of(quote.model), "model": quote.model,
             "purpose": quote.purpose, "modality": quote.modality, "tokens_in": 0, "tokens_out": 0, "tokens_cached": 0,
             "audio_seconds": 0.0, "images": 0, "cost": None, "currency": self._currency, "reserved": most,
             "counted": spending.counted(most), "outcome": "reserved",
@@ -148,6 +148,11 @@ class Spending:
         with self._settled:
             self._count += 1
             self._settled.notify_all()
+
+
+def _longest_call(llm: LlmSettings) -> timedelta:
+    entries = [entry.timeout for route in llm.routes.values() for entry in route if entry.timeout]
+    return min(max([llm.timeout, *entries]), llm.deadline)
 
 
 class _Meter:

@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import lru_cache
+from typing import Any
 
 from pipeline.spending import Quote, Used
+from ragline.logs import get_logger
 from ragline.spending_settings import Price, Priced
+
+log = get_logger(__name__)
 
 MILLION = 1_000_000
 #: Digits of an amount: beyond them only a division has any, and the ledger's column is 40 characters wide.
@@ -17,6 +21,28 @@ DIGITS = 24
 LEAST = Decimal("0.000000001")
 #: A model's price in a public list; None where it is not there.
 Listed = Callable[[str], Price | None]
+
+
+def listed_price(litellm: Any, model: str) -> Price | None:
+    """A model's price in the list of the module ``litellm``, in US dollars; None where the list does not have it."""
+    try:
+        info = dict(litellm.get_model_info(model))
+    except Exception as error:  # LiteLLM raises several unrelated classes for a model it does not know
+        log.info("model_not_listed", model=model, reason=type(error).__name__)
+        return None
+
+    def of(name: str, times: int = MILLION) -> Decimal:
+        return Decimal(repr(info.get(name) or 0)) * times
+
+    price = Price(
+        input=of("input_cost_per_token"),
+        output=of("output_cost_per_token"),
+        cached=of("cache_read_input_token_cost") if info.get("cache_read_input_token_cost") else None,
+        audio_minute=of("input_cost_per_second", 60),
+        image=of("input_cost_per_image", 1),
+    )
+    # priced by something we do not count, such as characters: not free
+    return None if price.free and any(value for name, value in info.items() if "_cost_per_" in name) else price
 
 
 @dataclass(frozen=True)
