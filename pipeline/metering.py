@@ -80,12 +80,13 @@ class Spending:
             refused = self._database.commit(partial(spending.reserve, row=row, held=held, now=now))
             if refused is None:
                 return _Held(self, row, held, quote.model, most)
+            if refused.passing and not swept:  # what holds the room may be dead
+                swept = True
+                if self.release_dead():
+                    continue
             left = give_up - time.monotonic()
             if not refused.passing or left <= 0:
                 raise self._spent(refused)
-            if not swept:  # what holds the room may be dead
-                swept = True
-                self.release_dead()
             with self._settled:
                 self._settled.wait_for(lambda seen=seen: self._count != seen, min(LOOK_AGAIN, left))  # type: ignore[misc]
 
