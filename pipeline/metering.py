@@ -21,7 +21,7 @@ from ragline.logs import get_logger
 from ragline.settings import LlmSettings, Settings
 from storage import spending
 from storage.session import Database, DatabaseUnavailable
-from storage.spending import UNIT, Counter, Payer, Refused
+from storage.spending import UNIT, Counter, Limit, Payer, Refused
 
 log = get_logger(__name__)
 
@@ -89,6 +89,10 @@ class Spending:
                 raise self._spent(refused)
             with self._settled:
                 self._settled.wait_for(lambda seen=seen: self._count != seen, min(LOOK_AGAIN, left))  # type: ignore[misc]
+
+    def limits(self) -> list[Limit]:
+        """The budgets that are set, and the periods that run."""
+        return spending.limits_of(self._budget, self._clock())
 
     def release_dead(self) -> int:
         """Give up calls past their deadline, whose process must be dead; how many there were."""

@@ -78,9 +78,9 @@ def generate(
             return _grounded(classification, retrieval, policy=policy, model=model, history=history)
         except BudgetSpent as error:
             log.info("answered_without_model", reason=str(error))
-            if close:
-                return ask_back(close, language, confidence)
             flag = "budget"
+            if close:
+                return ask_back(close, language, confidence).model_copy(update={"flag": flag})
     return _reply("unknown", language, flag=flag, confidence=confidence)
 
 
