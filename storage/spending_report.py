@@ -14,6 +14,9 @@ from storage.spending import UNIT, Counter, Limit, State, calls, counters
 
 #: What calls are grouped by.
 GROUPS = ("day", "model", "provider", "modality", "purpose", "account")
+#: Calls without a cost: those that failed or were given up, and those without a price.
+_APART = ("uncertain", "unpriced")
+_LABEL = dict.fromkeys(_APART, "model")
 #: Counters shown of each scope at most, the fullest first.
 MOST = 20
 
@@ -77,18 +80,24 @@ class Sum:
 
 
 def costs(connection: Connection, *, since: datetime) -> dict[str, list[dict[str, Any]]]:
-    """The sums of calls begun since then: ``total`` (one a currency), and by each of :data:`GROUPS`, dearest first."""
+    """The sums of calls begun since then: ``total`` (one a currency), and by each of :data:`GROUPS`, dearest first.
+
+    ``unpriced`` and ``uncertain`` are those of the calls without a cost, by model: see :class:`Sum`.
+    """
     columns = [calls.c[name] for name in _Row._fields]
     found = connection.execution_options(yield_per=5000).execute(select(*columns).where(calls.c.started_at >= since))
-    groups: dict[str, dict[tuple[str, str], Sum]] = {name: {} for name in ("total", *GROUPS)}
+    groups: dict[str, dict[tuple[str, str], Sum]] = {name: {} for name in ("total", *GROUPS, *_APART)}
     with localcontext() as context:
         context.prec = 60  # a sum is not rounded
         for row in map(_Row._make, found):
+            apart = _APART[row.outcome == "answered"] if row.cost is None and row.outcome != "reserved" else None
             for name, sums in groups.items():
+                if name in _APART and name != apart:
+                    continue
                 key = (_value(name, row), row.currency)
                 sums.setdefault(key, Sum(row.currency)).add(row)
     return {
-        name: [{**({} if name == "total" else {name: value}), **sums[value, money].shown()}
+        name: [{**({} if name == "total" else {_LABEL.get(name, name): value}), **sums[value, money].shown()}
                for value, money in _order(name, sums)]
         for name, sums in groups.items()
     }  # fmt: skip
@@ -99,7 +108,7 @@ def _value(name: str, row: _Row) -> str:
         return ""
     if name == "account":
         return "" if row.account is None else f"{row.channel}/{row.account}"
-    return str(getattr(row, name))
+    return str(getattr(row, _LABEL.get(name, name)))
 
 
 def _order(name: str, sums: dict[tuple[str, str], Sum]) -> list[tuple[str, str]]:
