@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench chaos stores lock demo-telegram clean
+.PHONY: help install run test lint bench chaos stores budget-drill lock demo-telegram clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ stores: $(STAMP) ## The contract of the vector stores at 100,000 rows, and how t
 	$(BIN)/python -m bench.stores encoder
 	$(BIN)/python -m bench.stores reindex
 	$(BIN)/python -m bench.stores growth
+
+budget-drill: $(STAMP) ## 500 turns on a budget good for 100 calls, on both databases
+	DRILL_TURNS=500 DRILL_CALLS=100 $(BIN)/pytest tests/workers/test_budget.py -k drill -rP
 
 lock: ## Renew requirements.lock from pyproject.toml
 	rm -rf .venv-lock

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline import calls
+from pipeline import calls, prices
 from pipeline.calls import Answered
 from pipeline.errors import ProviderRefused, ProviderUnavailable
 from pipeline.health import Health, process_health
@@ -22,6 +22,7 @@ from pipeline.spending import Meter, Modality, Purpose, Quote, Reservation, Used
 from pipeline.turn import Usage
 from ragline.logs import get_logger
 from ragline.settings import LlmSettings, Settings
+from ragline.spending_settings import Price
 
 log = get_logger(__name__)
 
@@ -339,6 +340,11 @@ def _count(messages: Sequence[ChatMessage], kind: str) -> int:
 
 def _usage(model: str, used: Used) -> Usage:
     return Usage(tokens_in=used.tokens_in, tokens_out=used.tokens_out, cost=used.cost, model=model)
+
+
+def listed_price(model: str) -> Price | None:
+    """A model's price in LiteLLM's list, in US dollars; None where the list does not have it."""
+    return prices.listed_price(load_litellm(), model)
 
 
 def load_litellm() -> Any:

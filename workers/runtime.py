@@ -12,7 +12,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from pipeline.llm import LanguageModel, make_language_model
+from pipeline.llm import LanguageModel, listed_price, make_language_model
+from pipeline.metering import Spending
 from pipeline.run import make_policy
 from pipeline.search import Searcher
 from pipeline.senders import make_sender
@@ -58,6 +59,10 @@ class Runtime:
     @cached_property
     def model(self) -> LanguageModel | None:
         return make_language_model(self.settings)
+
+    @cached_property
+    def spending(self) -> Spending:
+        return Spending(self.database, self.settings, listed_price, self.clock)
 
     @property
     def searcher(self) -> Searcher:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ import typer
 from pipeline.providers import DEFAULTS
 from pipeline.routes import make_routes
 from ragline.channels import TelegramAccount, UmnicoAccount, channel_specs
+from ragline.clock import utcnow
 from ragline.commands.output import AsJson, console, plain_errors, print_json
 from ragline.errors import ConfigurationError, RaglineError
 from ragline.settings import Settings, get_settings
@@ -27,6 +29,8 @@ from ragline.stack.ports import web_address
 from storage import index, knowledge, migrate
 from storage.embedder.language import MOSTLY, MULTILINGUAL, READABLE, cyrillic_share, pieces_per_word
 from storage.session import Database, make_engine
+from storage.spending import limits_of
+from storage.spending_report import Budgeted, budgets
 from storage.vectors import make_store
 
 app = typer.Typer(add_completion=False)
@@ -137,8 +141,10 @@ def _knowledge(settings: Settings, url: str) -> Iterator[Finding]:
         with database.read() as session:
             items, live, missing = knowledge.count_items(session), index.live_index(session), index.pending(session)
             texts = index.sample_texts(session)
+            spent = budgets(session.connection(), limits_of(settings.budget, utcnow()))
     finally:
         database.close()
+    yield from map(_budget, spent)
     if not items:
         yield Finding("knowledge", "warn", "the base is empty", "ragline kb import answers.xlsx")
     elif live is None or missing:
@@ -152,6 +158,15 @@ def _knowledge(settings: Settings, url: str) -> Iterator[Finding]:
             "embedding model", "fail", f"the index was made by {live.embedder}, the settings name minilm",
             "ragline kb reindex --embedder minilm",
         )  # fmt: skip
+
+
+def _budget(one: Budgeted) -> Finding:
+    shown = one.shown()
+    name = f"budget {shown['scope']}"
+    found = f"{one.share:.0%} of {Decimal(shown['limit']).normalize():f} used {shown['key']} in {shown['period']}"
+    if one.state.spent >= one.counter.limit:
+        return Finding(name, "warn", found, "no model is asked until it is raised or its period ends: see `budget`")
+    return Finding(name, "warn" if one.state.warned_at else "ok", found)
 
 
 def _language(settings: Settings, texts: list[str]) -> Iterator[Finding]:
