@@ -46,7 +46,8 @@ class Completion:
     usage: Usage
 
 
-#: A message as OpenAI's chat takes it: ``role`` and ``content``, a text or a list of parts (text, image_url).
+#: A message as OpenAI's chat takes it: ``role`` and ``content``, a text or a list of parts (text, image_url). A picture
+#: that is a frame of a film says so by ``"of": "video"`` beside its type; providers are not shown that.
 ChatMessage = dict[str, Any]
 OnText = Callable[[str], None]
 
@@ -114,13 +115,16 @@ class _Unmetered:
 UNMETERED: Meter = _Unmetered()
 
 
-def make_language_model(settings: Settings, health: Health | None = None) -> LiteLlm | None:
-    """The configured language models; None where there is none: the engine then answers direct or unknown.
+def make_language_model(
+    settings: Settings, health: Health | None = None, *, purpose: Purpose = "answer"
+) -> LiteLlm | None:
+    """The configured language models; None where no route serves ``purpose``: without a model that writes, the engine
+    answers direct or unknown.
 
     Raises ``ConfigurationError`` for a route whose key is not in the environment.
     """
     routes = make_routes(settings)
-    return LiteLlm(routes, settings.llm, health=health) if routes else None
+    return LiteLlm(routes, settings.llm, health=health) if routes.pick(purpose) else None
 
 
 class LiteLlm:
@@ -144,7 +148,7 @@ class LiteLlm:
         purpose: Purpose = "answer",
         on_text: OnText | None = None,
     ) -> Completion:
-        litellm, modality, images = load_litellm(), _modality(messages), _count(messages, "image_url")
+        litellm, modality, images = load_litellm(), _modality(messages), len(_pictures(messages))
         told = _Told(on_text)
 
         def quote(one: Deployment) -> Quote:
@@ -332,14 +336,15 @@ def embed(
 
 def _modality(messages: Sequence[ChatMessage]) -> Modality:
     """What a request is made of, by its parts; a film counts before a picture."""
-    if _count(messages, "video_url"):
+    pictures = _pictures(messages)
+    if any(part.get("of") == "video" for part in pictures):
         return "video"
-    return "image" if _count(messages, "image_url") else "text"
+    return "image" if pictures else "text"
 
 
-def _count(messages: Sequence[ChatMessage], kind: str) -> int:
+def _pictures(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     lists = [message["content"] for message in messages if isinstance(message.get("content"), list)]
-    return sum(part.get("type") == kind for parts in lists for part in parts)
+    return [part for parts in lists for part in parts if part.get("type") == "image_url"]
 
 
 def _usage(model: str, used: Used) -> Usage:

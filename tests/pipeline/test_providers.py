@@ -230,6 +230,8 @@ def test_a_gateway_is_one_setting(second: FakeOpenAI) -> None:
     entry = gateway(second) | {"extra": {"extra_headers": {"OpenAI-Project": "folder-1"}, "organization": "org-1"}}
     found = llm(entry).complete(ASK, max_tokens=50)
     assert (found.text, found.usage.model) == ("From the second.", "openai/in-house")
+    sent = second.headers[-1]
+    assert (sent["openai-project"], sent["openai-organization"]) == ("folder-1", "org-1")
 
 
 @pytest.mark.parametrize("name", ["openai", "azure", "gemini"])

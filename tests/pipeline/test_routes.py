@@ -102,6 +102,9 @@ def test_a_purpose_has_its_own_route_or_that_of_its_modality() -> None:
     assert asked("answer") == asked("check") == ["o/text"]
     assert asked("caption") == asked("answer", "image") == asked("answer", "video") == ["o/image"]
     assert asked("transcribe") == asked("embed") == [], "neither a voice nor a vector comes from a model that writes"
+    voice_only = settings(routes={"text": [], "voice": ["o/ear"]})
+    assert make_language_model(voice_only) is None, "it writes no answers"
+    assert make_language_model(voice_only, purpose="transcribe") is not None
     deaf, recording = model(routes={"text": ["o/text"]}), Audio(b"RIFF", "a.wav", "audio/wav")
     with pytest.raises(ProviderRefused, match=r"llm\.routes\.voice"):
         deaf.transcribe(recording)
@@ -316,9 +319,14 @@ def test_pictures_and_cached_tokens_are_counted(server: FakeOpenAI) -> None:
     ledger, server.cached_tokens = Ledger(), 40
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     talk = [{"role": "user", "content": [{"type": "text", "text": "What?"}, image]}]
-    model().metered(ledger).complete(talk, max_tokens=9, purpose="caption")
-    (quote,), used = ledger.quotes, ledger.ends[0][1]
+    film = [{"role": "user", "content": [{**image, "of": "video"}, {**image, "of": "video"}]}]
+    asked = model(routes={"text": ["openai/gpt-4.1-mini"], "video": ["openai/eyes"]}).metered(ledger)
+    asked.complete(talk, max_tokens=9, purpose="caption")
+    asked.complete(film, max_tokens=9, purpose="caption")
+    (quote, other), used = ledger.quotes, ledger.ends[0][1]
     assert (quote.modality, quote.images) == ("image", 1)
+    assert (other.modality, other.images, other.model) == ("video", 2, "openai/eyes")
+    assert server.requests[-1].body["messages"][0]["content"] == [image, image]
     assert isinstance(used, Used)
     assert (used.images, used.tokens_cached) == (1, 40)
     assert used.tokens_in <= quote.tokens_in

@@ -195,6 +195,7 @@ class FakeOpenAI(FakeServer):
         self.chunk_delay, self.accept_verbose_json = chunk_delay, accept_verbose_json
         self.rule = template_rule(answer) if isinstance(answer, str) else answer or quote_first_passage
         self.requests: list[Served] = []
+        self.headers: list[JSON] = []  # of each request with a good key
         self._scripts: list[_Script] = []
         self._transcripts: list[str] = []
 
@@ -267,6 +268,7 @@ class FakeOpenAI(FakeServer):
     def clear(self) -> None:
         super().clear()
         self.requests.clear()
+        self.headers.clear()
         self._scripts.clear()
         self._transcripts.clear()
 
@@ -298,6 +300,7 @@ class FakeOpenAI(FakeServer):
             record.answered = call.intact
             with self.lock:
                 self.requests.append(record)
+                self.headers.append(dict(request.headers))
             return response
 
         return await self.perform(route, body, answer, chat=body.get("model"))
