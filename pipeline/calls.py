@@ -325,7 +325,7 @@ def _cost(litellm: Any, model: str, **used: Any) -> Decimal | None:
     except Exception as error:  # LiteLLM raises several unrelated classes for a model without a price
         log.debug("model_unpriced", model=model, reason=type(error).__name__)
         return None
-    return Decimal(repr(prompt)) + Decimal(repr(completion))
+    return sum((Decimal(repr(round(part, 12))) for part in (prompt, completion)), Decimal())  # without float's noise
 
 
 def _member(usage: Any, name: str) -> Any:
