@@ -332,6 +332,18 @@ def test_pictures_and_cached_tokens_are_counted(server: FakeOpenAI) -> None:
     assert used.tokens_in <= quote.tokens_in
 
 
+def test_a_stream_that_tells_no_usage_is_counted_here(server: FakeOpenAI) -> None:
+    ledger, server.usage_in_streams = Ledger(), False
+    server.enqueue("One two three four five six seven.")
+    model().metered(ledger).complete(ASK, max_tokens=50, on_text=lambda _: None)
+    used = ledger.ends[0][1]
+    assert isinstance(used, Used)
+    assert (used.tokens_in > 0, used.tokens_out > 5) == (True, True)
+    assert used.cost
+    assert used.price_source
+    assert used.price_source.startswith("litellm ")
+
+
 def test_vectors_come_from_any_place_that_serves_the_model(server: FakeOpenAI) -> None:
     server.faults.add(faults.status(500), "embeddings", chat="first", times=None)
     own = settings(routes={"embed": ["openai/first", "openai/second"]})
