@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingress.health import QUEUES, Health
+from ingress.model_metrics import ModelMetrics
 from pipeline.envelope import Envelope
 from ragline.clock import utcnow
 from ragline.logs import get_logger
@@ -73,6 +74,7 @@ class Metrics:
         self._flags = gauge("red_flags_open", "Red flags nobody has closed.")
         self._used = gauge("budget_used", "Share of the budget of everything that is spent or set aside.", "period")
         self._quarantined = gauge("quarantined", "Authentic deliveries kept because nobody could parse them.")
+        self._models = ModelMetrics(registry)
 
     def accepted(self, envelopes: Sequence[Envelope], results: Sequence[Acceptance], seconds: float) -> None:
         """Count a delivery."""
@@ -86,7 +88,9 @@ class Metrics:
 
     async def render(self) -> bytes:
         """The exposition. What cannot be read now is left as it was last; ``ragline_part_up`` says so."""
-        parts, _, _ = await asyncio.gather(self._health.parts(), self._queues(), self._counts())
+        parts, *_ = await asyncio.gather(
+            self._health.parts(), self._queues(), self._counts(), self._models.take(self._health.redis)
+        )
         for name, part in parts.items():
             kind, _, queue = name.partition(".")
             if kind == "workers":

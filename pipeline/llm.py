@@ -151,7 +151,7 @@ class LiteLlm:
         purpose: Purpose = "answer",
         on_text: OnText | None = None,
     ) -> Completion:
-        litellm, modality, images = _litellm(), _modality(messages), _count(messages, "image_url")
+        litellm, modality, images = load_litellm(), _modality(messages), _count(messages, "image_url")
         told = _Told(on_text)
 
         def quote(one: Deployment) -> Quote:
@@ -169,7 +169,7 @@ class LiteLlm:
         return Completion(answered.text, _usage(model, answered.used))
 
     def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
-        litellm = _litellm()
+        litellm = load_litellm()
         length = len(audio.data) / SOUND_BYTES if audio.seconds is None else audio.seconds
 
         def quote(one: Deployment) -> Quote:
@@ -187,7 +187,7 @@ class LiteLlm:
 
     def count_tokens(self, text: str) -> int:
         route = self._routes.pick("answer")
-        return int(_litellm().token_counter(model=route[0].model if route else "", text=text))
+        return int(load_litellm().token_counter(model=route[0].model if route else "", text=text))
 
     def _first(
         self,
@@ -317,7 +317,7 @@ def embed(
     ``use`` tells models that ask for it: ``search_query`` or ``search_document``. Raises ``ProviderUnavailable`` (worth
     a retry) or ``ProviderRefused``.
     """
-    litellm = _litellm()
+    litellm = load_litellm()
 
     def ask(one: Deployment, seconds: float) -> Answered:
         return calls.embed(litellm, one, texts, seconds=seconds, use=use)
@@ -351,10 +351,11 @@ def _usage(model: str, used: Used) -> Usage:
 
 def listed_price(model: str) -> Price | None:
     """A model's price in LiteLLM's list, in US dollars; None where the list does not have it."""
-    return prices.listed_price(_litellm(), model)
+    return prices.listed_price(load_litellm(), model)
 
 
-def _litellm() -> Any:
+def load_litellm() -> Any:
+    """The module, without its talk and its telemetry; the first import takes seconds."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import waits for the network
     import litellm
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import httpx
 import typer
@@ -48,7 +48,12 @@ class Finding:
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    asked: Annotated[
+        bool, typer.Option("--probe", help="Ask each language model one tiny request, and pay for it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Look at everything and say how to mend what is wrong. Exit code 1 when something fails."""
     try:
         settings = get_settings()
@@ -57,6 +62,7 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         with plain_errors():
             findings = list(examine(settings))
+            findings.extend(_probed(settings) if asked else ())
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -280,6 +286,18 @@ def _model(settings: Settings) -> Iterator[Finding]:
             f"put one of {keys} into .env and start again; for a local OpenAI-compatible server set OPENAI_API_BASE; "
             "to choose models set llm.routes.text in ragline.yaml",
         )  # fmt: skip
+
+
+def _probed(settings: Settings) -> Iterator[Finding]:
+    from pipeline.probe import probe
+
+    with suppress(ConfigurationError):  # told already
+        for found in probe(settings):
+            part = f"probe, {found.route}"
+            if found.error is None:
+                yield Finding(part, "ok", f"{found.model} answers after {found.ms:.0f} ms")
+            else:
+                yield Finding(part, "fail", found.error, found.remedy)
 
 
 def _answers(url: str) -> bool:
