@@ -83,7 +83,7 @@ class Spending:
             row |= {"day": spending.day_of(self._budget, now), "started_at": now, "expires_at": now + self._deadline}
             refused = self._database.commit(partial(spending.reserve, row=row, held=asked, now=now))
             if refused is None:
-                return _Held(self, row, held, quote.model, most)
+                return _Held(self, row, held, quote.model)
             if refused.passing and not swept:  # what holds the room may be dead
                 swept = True
                 if self.release_dead():
@@ -175,10 +175,8 @@ class _Meter:
 class _Held:
     """Money set aside for one call."""
 
-    def __init__(
-        self, spending: Spending, row: dict[str, Any], held: list[Counter], model: str, most: Decimal
-    ) -> None:  # fmt: skip
-        self._spending, self._row, self._held, self._model, self._most = spending, row, held, model, most
+    def __init__(self, spending: Spending, row: dict[str, Any], held: list[Counter], model: str) -> None:
+        self._spending, self._row, self._held, self._model = spending, row, held, model
 
     def settle(self, used: Used, *, ms: float) -> None:
         charge = self._spending.charge(self._model, used)
