@@ -52,6 +52,9 @@ chaos: $(STAMP) ## Kill and break everything under load, on both databases, and 
 	$(BIN)/python -m tests.chaos --database postgresql
 	$(BIN)/pytest -m chaos tests/chaos
 
+outage: $(STAMP) ## Two minutes of failing model providers under 200 conversations
+	OUTAGE_CONVERSATIONS=200 OUTAGE_SECONDS=60 $(BIN)/pytest tests/acceptance/test_outage.py
+
 stores: $(STAMP) ## The contract of the vector stores at 100,000 rows, and how they grow (many minutes)
 	$(BIN)/pytest -m large tests/storage
 	$(BIN)/python -m bench.stores encoder

@@ -33,7 +33,8 @@ class ModelMetrics(Collector):
         if redis is None:
             return
         try:
-            names = [bytes(name).decode() for name in await redis.zrange(KEY, 0, -1)]
+            found: Any = await redis.zrange(KEY, 0, -1)
+            names = [name.decode() for name in found]
             told = await redis.mget([f"{KEY}:{name}" for name in names]) if names else []
         except (RedisError, OSError) as error:
             log.debug("model_counts_unavailable", error=type(error).__name__)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pipeline import calls, prices
 from pipeline.calls import Answered
-from pipeline.errors import ProviderRefused, ProviderUnavailable
+from pipeline.errors import BudgetSpent, ProviderRefused, ProviderUnavailable
 from pipeline.health import Health, process_health
 from pipeline.providers import CallFailed
 from pipeline.routes import Deployment, Routes, deployment, make_routes
@@ -225,6 +225,7 @@ def first_answer(
     """
     until = health.now() + deadline
     last: CallFailed | None = None
+    spent: BudgetSpent | None = None
     for one in health.candidates(route):
         for attempt in range(one.max_retries + 1):
             left = until - health.now()
@@ -232,9 +233,12 @@ def first_answer(
                 time.sleep(min(PAUSE * 2 ** (attempt - 1), max(left, 0)))
                 left = until - health.now()
             if left < SHORTEST_CALL:
-                raise _exhausted(route, last, health.soonest(route)) from last
+                raise spent or _exhausted(route, last, health.soonest(route)) from last
             try:
-                return one.model, _once(one, quote(one), ask, min(left, one.timeout), meter, health)
+                return one.model, _once(one, quote(one), ask, until, meter, health)
+            except BudgetSpent as error:  # a cheaper one may still be paid, and one's own costs nothing
+                spent = error
+                break
             except CallFailed as failed:
                 again()
                 if isinstance(failed.error, ProviderRefused):
@@ -243,25 +247,25 @@ def first_answer(
                 last = failed
                 if failed.kind in _NOT_AGAIN:
                     break
-    raise _exhausted(route, last, health.soonest(route)) from last
+    raise spent or _exhausted(route, last, health.soonest(route)) from last
 
 
 def _once(
     one: Deployment,
     quote: Quote,
     ask: Callable[[Deployment, float], Answered],
-    seconds: float,
+    until: float,
     meter: Meter,
     health: Health,
 ) -> Answered:
-    """One call, paid for and counted."""
+    """One call, paid for and counted. Setting its money aside may take of the time until ``until``."""
     reservation, began = meter.reserve(quote), health.now()
 
     def ms() -> float:
         return round((health.now() - began) * 1000, 3)
 
     try:
-        answered = ask(one, seconds)
+        answered = ask(one, max(min(until - began, one.timeout), 0.0))
     except calls.NoText as failed:
         reservation.settle(failed.used, ms=ms())
         health.failed(one, failed.kind, began=began)

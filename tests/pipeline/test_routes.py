@@ -24,15 +24,15 @@ ASK = [{"role": "user", "content": "Hello?"}]
 
 
 class Ledger:
-    """A meter that notes what it is told, and holds no more than ``calls``."""
+    """A meter that notes what it is told, and holds no more than ``calls``, but for the models that are ``free``."""
 
-    def __init__(self, calls: int = 100) -> None:
-        self.calls = calls
+    def __init__(self, calls: int = 100, free: str = "") -> None:
+        self.calls, self.free = calls, free
         self.quotes: list[Quote] = []
         self.ends: list[tuple[str, Used | str, bool]] = []
 
     def reserve(self, quote: Quote) -> Ledger:
-        if len(self.quotes) >= self.calls:
+        if len(self.quotes) >= self.calls and quote.model != self.free:
             raise BudgetSpent("the budget of the day is spent")
         self.quotes.append(quote)
         return self
@@ -303,11 +303,13 @@ def test_an_answer_without_words_is_paid_for_and_the_next_is_asked(server: FakeO
     assert [end[0] for end in ledger.ends] == ["settled", "settled"]
 
 
-def test_a_budget_that_is_spent_ends_it(server: FakeOpenAI) -> None:
+def test_a_budget_that_is_spent_leaves_what_costs_nothing(server: FakeOpenAI) -> None:
     server.faults.add(faults.status(500), "chat", chat="a")
+    asked = model(routes={"text": ["openai/a", "openai/b", "openai/own"]})
     with pytest.raises(BudgetSpent):
-        model(routes={"text": ["openai/a", "openai/b"]}).metered(Ledger(1)).complete(ASK, max_tokens=9)
+        asked.metered(Ledger(1)).complete(ASK, max_tokens=9)
     assert [call.chat for call in server.calls] == ["a"]
+    assert asked.metered(Ledger(0, free="openai/own")).complete(ASK, max_tokens=9).usage.model == "openai/own"
 
 
 def test_pictures_and_cached_tokens_are_counted(server: FakeOpenAI) -> None:
