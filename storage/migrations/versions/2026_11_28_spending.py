@@ -1,6 +1,6 @@
 """The ledger of provider calls, and what budgets have paid.
 
-Revision ID: 20261128_1
+Revision ID: 20261128_spending
 Revises: 20261127_4
 """
 
@@ -11,7 +11,7 @@ from alembic import op
 
 from storage.models import Money, UtcDateTime
 
-revision = "20261128_1"
+revision = "20261128_spending"
 down_revision = "20261127_4"
 branch_labels = None
 depends_on = None
