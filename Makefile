@@ -62,7 +62,7 @@ stores: $(STAMP) ## The contract of the vector stores at 100,000 rows, and how t
 	$(BIN)/python -m bench.stores growth
 
 budget-drill: $(STAMP) ## 500 turns on a budget good for 100 calls, on both databases
-	DRILL_TURNS=500 DRILL_CALLS=100 $(BIN)/pytest tests/workers/test_budget.py -k drill -rP
+	DRILL_TURNS=500 DRILL_CALLS=100 $(BIN)/pytest tests/workers/test_budget.py -k drill
 
 lock: ## Renew requirements.lock from pyproject.toml
 	rm -rf .venv-lock

@@ -113,6 +113,13 @@ class _Unmetered:
 
 #: The meter of calls that nobody counts.
 UNMETERED: Meter = _Unmetered()
+_embeddings = UNMETERED
+
+
+def count_embeddings(meter: Meter) -> None:
+    """Pay this process's embeddings from ``meter``: texts of many turns are embedded together, so no turn pays."""
+    global _embeddings
+    _embeddings = meter
 
 
 def make_language_model(
@@ -325,9 +332,9 @@ def embed(
 
     _, answered = first_answer(
         route or [deployment(model, settings, "knowledge.embedder")],
-        lambda one: Quote(one.model, "embed"),
+        lambda one: Quote(one.model, "embed", tokens_in=sum(map(len, texts))),
         ask,
-        meter=UNMETERED,
+        meter=_embeddings,
         health=process_health(),
         deadline=settings.deadline.total_seconds(),
     )

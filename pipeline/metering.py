@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -29,6 +30,8 @@ log = get_logger(__name__)
 GRACE = timedelta(seconds=15)
 #: Seconds after which a call that waits for room looks again: other processes do not wake it.
 LOOK_AGAIN = 0.1
+#: The limit of a call that is not to be refused; a counter's column holds twice as much.
+UNBOUND = 1 << 62
 
 
 @runtime_checkable
@@ -59,11 +62,11 @@ class Spending:
         self._settled = threading.Condition()
         self._count = 0
 
-    def meter(self, payer: Payer) -> Meter:
-        """What the calls of one payer are paid from."""
-        return _Meter(self, payer)
+    def meter(self, payer: Payer, *, binding: bool = True) -> Meter:
+        """What the calls of one payer are paid from. Without ``binding`` they are counted and never refused."""
+        return _Meter(self, payer, binding)
 
-    def reserve(self, payer: Payer, quote: Quote) -> Reservation:
+    def reserve(self, payer: Payer, quote: Quote, *, binding: bool = True) -> Reservation:
         """Set the most that a call can cost aside, and write the call into the ledger.
 
         Where it does not fit only because of calls under way, those are waited for, ``budget.wait`` at most.
@@ -76,10 +79,11 @@ class Spending:
             now, seen = self._clock(), self._count
             # A model that costs nothing may be asked whatever has been spent.
             held = spending.counters_of(self._budget, payer, now) if most else []
+            asked = held if binding else [replace(counter, limit=UNBOUND) for counter in held]
             row |= {"day": spending.day_of(self._budget, now), "started_at": now, "expires_at": now + self._deadline}
-            refused = self._database.commit(partial(spending.reserve, row=row, held=held, now=now))
+            refused = self._database.commit(partial(spending.reserve, row=row, held=asked, now=now))
             if refused is None:
-                return _Held(self, row, held, quote.model, most)
+                return _Held(self, row, held, quote.model)
             if refused.passing and not swept:  # what holds the room may be dead
                 swept = True
                 if self.release_dead():
@@ -161,20 +165,18 @@ def _longest_call(llm: LlmSettings) -> timedelta:
 
 
 class _Meter:
-    def __init__(self, spending: Spending, payer: Payer) -> None:
-        self._spending, self._payer = spending, payer
+    def __init__(self, spending: Spending, payer: Payer, binding: bool) -> None:
+        self._spending, self._payer, self._binding = spending, payer, binding
 
     def reserve(self, quote: Quote) -> Reservation:
-        return self._spending.reserve(self._payer, quote)
+        return self._spending.reserve(self._payer, quote, binding=self._binding)
 
 
 class _Held:
     """Money set aside for one call."""
 
-    def __init__(
-        self, spending: Spending, row: dict[str, Any], held: list[Counter], model: str, most: Decimal
-    ) -> None:  # fmt: skip
-        self._spending, self._row, self._held, self._model, self._most = spending, row, held, model, most
+    def __init__(self, spending: Spending, row: dict[str, Any], held: list[Counter], model: str) -> None:
+        self._spending, self._row, self._held, self._model = spending, row, held, model
 
     def settle(self, used: Used, *, ms: float) -> None:
         charge = self._spending.charge(self._model, used)

@@ -453,6 +453,7 @@ class ModelCall(SQLModel, table=True):
         Index("ix_model_call_day", "day"),
         Index("ix_model_call_turn", "turn_id"),
         Index("ix_model_call_conversation", "conversation_id", "day"),
+        Index("ix_model_call_account", "channel", "account", "day"),
         Index("ix_model_call_sender", "channel", "account", "sender", "day"),
         Index(
             "ix_model_call_open",

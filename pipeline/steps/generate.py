@@ -6,15 +6,13 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import BudgetSpent
 from pipeline.llm import LanguageModel
 from pipeline.prompts import as_data, load
 from pipeline.steps.clarify import answer_to, ask_back, close_candidates, is_even
 from pipeline.steps.retrieve import Passage, Retrieval
+from pipeline.steps.spent import answers_within_budget
 from pipeline.turn import Answer, Citation, Classification, Role
-from ragline.logs import get_logger
 
-log = get_logger(__name__)
 _MARK = re.compile(r"\s*\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]")
 _NO_ANSWER = "NO_ANSWER"
 #: Words in a row that an answer must share with a passage it does not cite for the passage to count as its source.
@@ -36,6 +34,7 @@ class Policy:
     clarify_threshold: float = 0.5
 
 
+@answers_within_budget
 def generate(
     classification: Classification,
     retrieval: Retrieval,
@@ -72,16 +71,9 @@ def generate(
     close = close_candidates(retrieval, policy) if asks_back else []
     if close and (not grounds or is_even(close, retrieval)):
         return ask_back(close, language, confidence)
-    flag = "no_answer"
     if grounds and model:
-        try:
-            return _grounded(classification, retrieval, policy=policy, model=model, history=history)
-        except BudgetSpent as error:
-            log.info("answered_without_model", reason=str(error))
-            flag = "budget"
-            if close:
-                return ask_back(close, language, confidence).model_copy(update={"flag": flag})
-    return _reply("unknown", language, flag=flag, confidence=confidence)
+        return _grounded(classification, retrieval, policy=policy, model=model, history=history)
+    return _reply("unknown", language, flag="no_answer", confidence=confidence)
 
 
 def _both(retrieval: Retrieval) -> Answer:

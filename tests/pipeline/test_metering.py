@@ -15,6 +15,7 @@ import pytest
 from sqlmodel import col, select
 from structlog.testing import capture_logs
 
+from pipeline import llm
 from pipeline.errors import BudgetSpent
 from pipeline.metering import Spending
 from pipeline.spending import Quote, Used
@@ -22,6 +23,7 @@ from ragline.settings import Settings
 from storage.models import BudgetCounter, ModelCall
 from storage.session import Database
 from storage.spending import UNIT, Payer
+from tests.support.fake_openai import FakeOpenAI
 from tests.support.spender import NOON, QUOTE, USED, make, spend
 
 ANNA = Payer(channel="telegram", account="default", sender="anna")
@@ -225,3 +227,26 @@ def test_threads_that_settle_and_sweep_at_once_lose_nothing(database: Database) 
             one.result(30)
     assert counters(database)["all", "2026-11-30"] == (Decimal("1.6"), Decimal(0))
     assert counters(database)["account", "2026-11"] == (Decimal("1.6"), Decimal(0))
+
+
+def test_embeddings_are_counted_and_never_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"budget": {"day": "0.01"}, "llm": {"prices": {"openai/e": {"input": 100}}}}
+    settings = Settings.model_validate(values)
+    spending = Spending(database, settings, lambda model: None, Clock())
+    with FakeOpenAI() as provider:
+        monkeypatch.setenv("OPENAI_API_KEY", provider.api_key)
+        monkeypatch.setenv("OPENAI_API_BASE", provider.api_base)
+        llm.count_embeddings(spending.meter(Payer(), binding=False))
+        try:
+            for _ in range(3):
+                llm.embed("openai/e", ["How long does the delivery to another town take?"] * 5, settings=settings.llm)
+        finally:
+            llm.count_embeddings(llm.UNMETERED)
+        used = provider.totals("embeddings").prompt_tokens
+    rows = ledger(database)
+    assert [(row.purpose, row.outcome, row.turn_id) for row in rows] == [("embed", "answered", None)] * 3
+    cost = Decimal(used) / 10_000
+    assert sum(row.cost or 0 for row in rows) == cost > Decimal("0.01")
+    assert counters(database) == {("all", "2026-11-30"): (cost, Decimal(0))}
+    with pytest.raises(BudgetSpent):
+        spending.meter(ANNA).reserve(Quote("openai/e", "answer", "text", 100, 1))

@@ -1,6 +1,6 @@
 """The ledger of provider calls, and what budgets have paid.
 
-Revision ID: 20261128_1
+Revision ID: 20261128_spending
 Revises: 20261127_4
 """
 
@@ -11,7 +11,7 @@ from alembic import op
 
 from storage.models import Money, UtcDateTime
 
-revision = "20261128_1"
+revision = "20261128_spending"
 down_revision = "20261127_4"
 branch_labels = None
 depends_on = None
@@ -60,6 +60,7 @@ def upgrade() -> None:
     op.create_index("ix_model_call_day", "model_call", ["day"])
     op.create_index("ix_model_call_turn", "model_call", ["turn_id"])
     op.create_index("ix_model_call_conversation", "model_call", ["conversation_id", "day"])
+    op.create_index("ix_model_call_account", "model_call", ["channel", "account", "day"])
     op.create_index("ix_model_call_sender", "model_call", ["channel", "account", "sender", "day"])
     still_open = sa.text("outcome = 'reserved'")
     op.create_index(
@@ -80,6 +81,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("budget_counter")
-    for name in ("open", "sender", "conversation", "turn", "day"):
+    for name in ("open", "sender", "account", "conversation", "turn", "day"):
         op.drop_index(f"ix_model_call_{name}", table_name="model_call")
     op.drop_table("model_call")
