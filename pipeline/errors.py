@@ -15,6 +15,10 @@ class ProviderRefused(PermanentError):
     """The model provider refuses this request: key, permission, model name, request."""
 
 
+class BudgetSpent(PermanentError):
+    """A budget does not hold the call. The engine answers without a model then; nothing is tried again."""
+
+
 class NotSent(TransientError):
     """The channel certainly did not take the message: refused connection, failed look-up, 5xx."""
 
