@@ -21,6 +21,7 @@ from pipeline.steps.generate import Policy
 from ragline.clock import utcnow
 from ragline.logs import get_logger
 from ragline.settings import Settings, get_settings
+from storage.media import MediaStore, make_media_store
 from storage.session import Database, get_database
 from workers.leases import LeaseKeeper
 from workers.load import Load
@@ -58,6 +59,10 @@ class Runtime:
     @cached_property
     def model(self) -> LanguageModel | None:
         return make_language_model(self.settings)
+
+    @cached_property
+    def media(self) -> MediaStore:
+        return make_media_store(self.settings)
 
     @property
     def searcher(self) -> Searcher:

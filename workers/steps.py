@@ -12,8 +12,9 @@ from typing import Literal
 import structlog
 from sqlalchemy import Connection
 
-from pipeline.llm import Completion, LanguageModel
+from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
 from pipeline.run import search_step
+from pipeline.spending import Purpose
 from pipeline.steps.classify import classify, language_of
 from pipeline.steps.deliver import deliver, notice
 from pipeline.steps.generate import generate
@@ -26,7 +27,9 @@ from storage.offers import Chosen, NewLabel, Offer, chosen_item, find_offer, ope
 from storage.outbox import Sending
 from storage.session import DatabaseUnavailable
 from storage.steps import Claim, Done, LeaseLost, Ledger
+from storage.understanding import parts_of
 from workers.load import degraded
+from workers.media import Understood, understand_files
 from workers.runtime import Runtime
 
 log = get_logger(__name__)
@@ -85,7 +88,7 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
     settings = runtime.settings.turn
     started_at, began = runtime.clock(), time.perf_counter()
 
-    def ledger(answer: Answer | None = None) -> Ledger:
+    def ledger(answer: Answer | Understood | None = None) -> Ledger:
         usage = answer.usage.model_dump() if answer else {}
         return Ledger(ms=round((time.perf_counter() - began) * 1000, 3), started_at=started_at, **usage)
 
@@ -157,13 +160,24 @@ class _ShowsWork:
     def __init__(self, runtime: Runtime, held: Claim, model: LanguageModel) -> None:
         self._runtime, self._held, self._model = runtime, held, model
 
-    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
+    def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        max_tokens: int,
+        purpose: Purpose = "answer",
+        on_text: OnText | None = None,
+    ) -> Completion:
         conversation = self._held.conversation
+        work = partial(self._model.complete, messages, max_tokens=max_tokens, purpose=purpose, on_text=on_text)
         if conversation.mode == "human":
-            return self._model.complete(messages, max_tokens=max_tokens)
+            return work()
         sender = self._runtime.sender(conversation.channel, conversation.account)
         with sender.working(conversation.address):
-            return self._model.complete(messages, max_tokens=max_tokens)
+            return work()
+
+    def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
+        return self._model.transcribe(audio, language=language)
 
     def count_tokens(self, text: str) -> int:
         return self._model.count_tokens(text)
@@ -171,8 +185,14 @@ class _ShowsWork:
 
 def _view(held: Claim) -> Turn:
     messages = tuple(
-        TurnMessage(kind=envelope.kind, text=envelope.text, data=envelope.data, files=len(envelope.media))
-        for envelope in map(turns.envelope_of, held.messages)
+        TurnMessage(
+            kind=envelope.kind,
+            text=envelope.text,
+            data=envelope.data,
+            files=len(envelope.media),
+            parts=tuple(filter(None, parts_of(message.understood))),
+        )
+        for message, envelope in ((message, turns.envelope_of(message)) for message in held.messages)
     )
     return Turn(id=held.turn.id, messages=messages, locale=held.conversation.locale)
 
@@ -180,6 +200,12 @@ def _view(held: Claim) -> Turn:
 def _language(held: Claim) -> Literal["ru", "en"]:
     """The language of a notice, without anything of a step: it may be the step that kills."""
     return language_of("\n".join(message.text for message in held.messages), held.conversation.locale)
+
+
+def _understand(runtime: Runtime, held: Claim) -> tuple[Done, Understood | None]:
+    model = _ShowsWork(runtime, held, runtime.model) if runtime.model else None
+    usage = understand_files(runtime, held, model)
+    return Done({}), Understood(usage)
 
 
 def _classify(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
@@ -264,7 +290,8 @@ def _acknowledge(runtime: Runtime, held: Claim, *, silent: bool, note: str) -> N
         runtime.sender(held.conversation.channel, held.conversation.account).acknowledge(press, note)
 
 
-_STEPS: dict[str, Callable[[Runtime, Claim], tuple[Done, Answer | None]]] = {
+_STEPS: dict[str, Callable[[Runtime, Claim], tuple[Done, Answer | Understood | None]]] = {
+    "understand": _understand,
     "classify": _classify,
     "retrieve": _retrieve,
     "generate": _generate,

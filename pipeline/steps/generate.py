@@ -10,6 +10,7 @@ from pipeline.llm import LanguageModel
 from pipeline.prompts import as_data, load
 from pipeline.steps.clarify import answer_to, ask_back, close_candidates, is_even
 from pipeline.steps.retrieve import Passage, Retrieval
+from pipeline.steps.unreadable import told, unreadable
 from pipeline.turn import Answer, Citation, Classification, Role
 
 _MARK = re.compile(r"\s*\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]")
@@ -31,6 +32,9 @@ class Policy:
     max_tokens: int
     #: Probability that the right item is among those offered, from which on the customer is asked which one is meant.
     clarify_threshold: float = 0.5
+    #: Largest file (megabytes) and longest recording (minutes) that are taken, for who sends more to be told.
+    largest: int = 20
+    longest: int = 15
 
 
 def generate(
@@ -41,13 +45,26 @@ def generate(
     model: LanguageModel | None,
     history: History = tuple,
 ) -> Answer:
-    """The answer to a turn. ``history`` is called only when a model is asked; oldest line first.
+    """The answer to a turn, and what became of a file that could not be understood.
 
-    Raises ``ProviderUnavailable`` or ``ProviderRefused`` when the model was needed and gave nothing.
+    ``history`` is called only when a model is asked; oldest line first. Raises ``ProviderUnavailable`` or
+    ``ProviderRefused`` when the model was needed and gave nothing.
     """
+    answer = _answer(classification, retrieval, policy=policy, model=model, history=history)
+    return told(answer, classification, policy)
+
+
+def _answer(
+    classification: Classification,
+    retrieval: Retrieval,
+    *,
+    policy: Policy,
+    model: LanguageModel | None,
+    history: History,
+) -> Answer:
     request, language = classification.request, classification.language
     if request == "unreadable":
-        return _reply("unreadable", language, flag="unreadable")
+        return unreadable(classification, policy)
     if request == "human":
         return _reply("human", language, flag="human_request")
     if classification.choice and (said := answer_to(classification.choice, language)):
@@ -95,7 +112,7 @@ def _grounded(
             {"title": as_data(p.question or p.heading or ""), "text": as_data(p.answer)} for p in retrieval.passages
         ],
         history=[(role, as_data(text)) for role, text in _fit(history(), policy.history_tokens, model)],
-        question=as_data(classification.question),
+        question=as_data("\n\n".join(filter(None, (classification.question, classification.attached)))),
     )
     completion = model.complete(
         [

@@ -36,6 +36,7 @@ app = typer.Typer(add_completion=False)
 class Step(StrEnum):
     """Steps a replay can begin at."""
 
+    understand = "understand"
     classify = "classify"
     retrieve = "retrieve"
     generate = "generate"
