@@ -16,6 +16,10 @@ class ProviderRefused(PermanentError):
     """The model provider refuses this request: key, permission, model name, request."""
 
 
+class NoModel(ProviderRefused):
+    """No model is set for what is to be done: there is nobody to ask."""
+
+
 class BudgetSpent(PermanentError):
     """A budget does not hold the call. The engine answers without a model then; nothing is tried again."""
 

@@ -74,6 +74,11 @@ class Classification(Frozen):
     attached: str = ""
     problem: Problem | None = None
 
+    @property
+    def asked(self) -> str:
+        """The question with the documents it may be about: what a model is shown. A search would drown in them."""
+        return f"{self.question}\n\n{self.attached}" if self.attached else self.question
+
 
 class Citation(Frozen):
     """What an answer rests on. ``source`` (a file's path, an address), ``heading`` and ``page`` are of a document."""

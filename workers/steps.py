@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -19,6 +20,7 @@ from pipeline.steps.classify import classify, language_of
 from pipeline.steps.deliver import deliver, notice
 from pipeline.steps.generate import generate
 from pipeline.steps.retrieve import Retrieval
+from pipeline.steps.unreadable import told
 from pipeline.turn import Answer, Classification, Role, Turn, TurnMessage
 from ragline.errors import PermanentError, RaglineError, TransientError, safe_text
 from ragline.logs import get_logger
@@ -168,19 +170,21 @@ class _ShowsWork:
         purpose: Purpose = "answer",
         on_text: OnText | None = None,
     ) -> Completion:
-        conversation = self._held.conversation
-        work = partial(self._model.complete, messages, max_tokens=max_tokens, purpose=purpose, on_text=on_text)
-        if conversation.mode == "human":
-            return work()
-        sender = self._runtime.sender(conversation.channel, conversation.account)
-        with sender.working(conversation.address):
-            return work()
+        with self._shown():
+            return self._model.complete(messages, max_tokens=max_tokens, purpose=purpose, on_text=on_text)
 
     def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
-        return self._model.transcribe(audio, language=language)
+        with self._shown():
+            return self._model.transcribe(audio, language=language)
 
     def count_tokens(self, text: str) -> int:
         return self._model.count_tokens(text)
+
+    def _shown(self) -> AbstractContextManager[None]:
+        conversation = self._held.conversation
+        if conversation.mode == "human":
+            return nullcontext()
+        return self._runtime.sender(conversation.channel, conversation.account).working(conversation.address)
 
 
 def _view(held: Claim) -> Turn:
@@ -202,10 +206,14 @@ def _language(held: Claim) -> Literal["ru", "en"]:
     return language_of("\n".join(message.text for message in held.messages), held.conversation.locale)
 
 
+def _model(runtime: Runtime, held: Claim) -> LanguageModel | None:
+    """The language model of this turn."""
+    return _ShowsWork(runtime, held, runtime.model) if runtime.model else None
+
+
 def _understand(runtime: Runtime, held: Claim) -> tuple[Done, Understood | None]:
-    model = _ShowsWork(runtime, held, runtime.model) if runtime.model else None
-    usage = understand_files(runtime, held, model)
-    return Done({}), Understood(usage)
+    """What it finds is kept on the messages, where later turns read it too."""
+    return Done({}), Understood(understand_files(runtime, held, _model(runtime, held)))
 
 
 def _classify(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
@@ -255,9 +263,10 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
         with runtime.database.read() as session:
             return turns.history(session, held.conversation.id, before_seq=held.messages[0].seq)
 
-    model = _ShowsWork(runtime, held, runtime.model) if runtime.model else None
+    model = _model(runtime, held)
     level = runtime.load.level() if model else "normal"
     answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, history=history)
+    answer = told(answer, classification, runtime.policy)
     if level == "direct_only" and answer.flag == "no_answer" and classification.request == "question":
         answer = answer.model_copy(update={"flag": "overload"})
     done = Done(

@@ -10,7 +10,7 @@ from pipeline.llm import LanguageModel
 from pipeline.prompts import as_data, load
 from pipeline.steps.clarify import answer_to, ask_back, close_candidates, is_even
 from pipeline.steps.retrieve import Passage, Retrieval
-from pipeline.steps.unreadable import told, unreadable
+from pipeline.steps.unreadable import unreadable
 from pipeline.turn import Answer, Citation, Classification, Role
 
 _MARK = re.compile(r"\s*\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]")
@@ -45,23 +45,10 @@ def generate(
     model: LanguageModel | None,
     history: History = tuple,
 ) -> Answer:
-    """The answer to a turn, and what became of a file that could not be understood.
+    """The answer to a turn. ``history`` is called only when a model is asked; oldest line first.
 
-    ``history`` is called only when a model is asked; oldest line first. Raises ``ProviderUnavailable`` or
-    ``ProviderRefused`` when the model was needed and gave nothing.
+    Raises ``ProviderUnavailable`` or ``ProviderRefused`` when the model was needed and gave nothing.
     """
-    answer = _answer(classification, retrieval, policy=policy, model=model, history=history)
-    return told(answer, classification, policy)
-
-
-def _answer(
-    classification: Classification,
-    retrieval: Retrieval,
-    *,
-    policy: Policy,
-    model: LanguageModel | None,
-    history: History,
-) -> Answer:
     request, language = classification.request, classification.language
     if request == "unreadable":
         return unreadable(classification, policy)
@@ -112,7 +99,7 @@ def _grounded(
             {"title": as_data(p.question or p.heading or ""), "text": as_data(p.answer)} for p in retrieval.passages
         ],
         history=[(role, as_data(text)) for role, text in _fit(history(), policy.history_tokens, model)],
-        question=as_data("\n\n".join(filter(None, (classification.question, classification.attached)))),
+        question=as_data(classification.asked),
     )
     completion = model.complete(
         [

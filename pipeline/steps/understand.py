@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.envelope import MediaRef
-from pipeline.errors import BudgetSpent, NotUnderstood
+from pipeline.errors import BudgetSpent, NoModel, NotUnderstood
 from pipeline.handlers import TOGETHER, handler
 from pipeline.handlers.base import File, FileKind, Tools
 from pipeline.handlers.sniff import sniff
@@ -118,6 +118,8 @@ def _read(group: Sequence[_Fetched], tools: Tools) -> list[Part]:
         return handler(group[0].content)(files, tools)
     except NotUnderstood as error:
         problem = error.problem
+    except NoModel:
+        problem = "no_model"
     except BudgetSpent:
         problem = "budget"
     return [_failed(file.kind, file.name, problem, tools) for file in files]
