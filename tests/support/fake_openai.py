@@ -54,6 +54,8 @@ class Usage:
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    #: Of the prompt's, those told to be read from the cache.
+    cached_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -63,10 +65,12 @@ class Usage:
         return Usage(self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens)
 
     def json(self) -> JSON:
+        details = {"prompt_tokens_details": {"cached_tokens": self.cached_tokens}} if self.cached_tokens else {}
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
+            **details,
         }
 
 
@@ -171,6 +175,8 @@ class FakeOpenAI(FakeServer):
     """
 
     name: ClassVar[str] = "fake-openai"
+    #: Tokens of each prompt told to be read from the cache.
+    cached_tokens: int = 0
 
     def __init__(
         self,
@@ -317,7 +323,7 @@ class FakeOpenAI(FakeServer):
         if limit and count_tokens(text) > limit:
             text, finish = text[: limit * 4], "length"
             message = {**message, "content": text}
-        usage = Usage(_prompt_tokens(messages), count_tokens(text) + count_tokens(tools))
+        usage = Usage(_prompt_tokens(messages), count_tokens(text) + count_tokens(tools), self.cached_tokens)
         head = {"id": f"chatcmpl-{time.monotonic_ns()}", "created": int(time.time()), "model": body["model"]}
         record = Served("chat", body["model"], body, time.time(), text, usage)
         if body.get("stream"):
