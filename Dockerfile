@@ -35,7 +35,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     ANONYMIZED_TELEMETRY=False \
     MALLOC_ARENA_MAX=2
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin ragline \
-    && install --directory --owner=ragline --group=ragline /data /data/run /app
+    && install --directory --owner=ragline --group=ragline /data /data/run /data/media /app
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=build /opt/cache /opt/cache
 COPY --from=build /wheels /wheels

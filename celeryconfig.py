@@ -26,6 +26,7 @@ task_default_exchange = ""
 task_default_routing_key = "control"
 task_create_missing_queues = False
 task_routes = {
+    "ragline.understand": {"queue": "io"},
     "ragline.classify": {"queue": "cpu"},
     "ragline.retrieve": {"queue": "cpu"},
     "ragline.generate": {"queue": "io"},
@@ -35,6 +36,7 @@ task_routes = {
     "ragline.sweep": {"queue": "control"},
     "ragline.sync_index": {"queue": "jobs"},
     "ragline.train_head": {"queue": "jobs"},
+    "ragline.clean_media": {"queue": "jobs"},
 }
 
 # A task is acknowledged when it is done, so a killed worker's task comes back. The attempts are counted in SQL:
@@ -95,5 +97,7 @@ beat_schedule = {
         "schedule": _settings.knowledge.train_period.total_seconds(),
         "options": {"expires": _settings.knowledge.train_period.total_seconds()},
     },
+    # Files are kept by whole days.
+    "clean_media": {"task": "ragline.clean_media", "schedule": 3600, "options": {"expires": 3600}},
 }
 beat_max_loop_interval = 5

@@ -51,15 +51,18 @@ def limit_body(request: Request, limit: int) -> None:
     request.scope[_KEY].limit = limit
 
 
-def limited(limit: int) -> type[APIRoute]:
-    """A route class (``APIRouter(route_class=...)``) whose bodies may have ``limit`` bytes."""
+def limited(limit: int | Callable[[Request], int]) -> type[APIRoute]:
+    """A route class (``APIRouter(route_class=...)``) whose bodies may have ``limit`` bytes.
+
+    They are read before anything else is asked of a request: where ``limit`` depends on who sends it, it is a function.
+    """
 
     class Limited(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             handler = super().get_route_handler()
 
             async def handle(request: Request) -> Response:
-                limit_body(request, limit)
+                limit_body(request, limit if isinstance(limit, int) else limit(request))
                 return await handler(request)
 
             return handle

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pipeline import calls, prices
 from pipeline.calls import Answered
-from pipeline.errors import BudgetSpent, ProviderRefused, ProviderUnavailable
+from pipeline.errors import BudgetSpent, NoModel, ProviderRefused, ProviderUnavailable
 from pipeline.health import Health, process_health
 from pipeline.providers import CallFailed
 from pipeline.routes import Deployment, Routes, deployment, make_routes
@@ -203,7 +203,7 @@ class LiteLlm:
     ) -> tuple[str, Answered]:
         route = self._routes.pick(purpose, modality)
         if not route:
-            raise ProviderRefused(f"no model is set for {purpose}; set llm.routes.{modality}")
+            raise NoModel(f"no model is set for {purpose}; set llm.routes.{modality}")
         return first_answer(
             route, quote, ask,
             meter=self._meter, health=self._health, deadline=self._settings.deadline.total_seconds(),

@@ -55,6 +55,8 @@ def make_policy(settings: Settings) -> Policy:
         direct_threshold=own.direct_threshold,
         grounded_threshold=own.grounded_threshold,
         clarify_threshold=own.clarify_threshold,
+        largest=settings.media.largest,
+        longest=max(1, round(settings.media.longest.total_seconds() / 60)),
         history_tokens=own.history_tokens,
         max_tokens=own.max_tokens,
     )

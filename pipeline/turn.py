@@ -8,8 +8,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.envelope import Kind
+from storage.understanding import Part, Problem
 
 Role = Literal["customer", "assistant", "operator"]
+#: What the customer's question came as. Several kinds at once count as the first of: image, video, voice, document.
+Modality = Literal["text", "image", "voice", "video", "document"]
 Mode = Literal["direct", "grounded", "clarify", "smalltalk", "unknown"]
 
 
@@ -25,6 +28,7 @@ class TurnMessage(Frozen):
     text: str = ""
     data: str | None = None
     files: int = Field(0, description="Files that came with it.")
+    parts: tuple[Part, ...] = Field((), description="What was understood of them.")
 
 
 class Turn(Frozen):
@@ -59,12 +63,21 @@ class Choice(Frozen):
 
 class Classification(Frozen):
     """``language``: of the reply, ``ru`` or ``en``. ``question``: the messages as one readable text, and for a choice
-    what was asked before it."""
+    what was asked before it. ``attached``: the text of documents that came with it. ``problem``: why a file of theirs
+    could not be understood."""
 
     language: Literal["ru", "en"]
     request: Literal["question", "greeting", "thanks", "farewell", "human", "unreadable", "choice"]
     question: str
     choice: Choice | None = None
+    modality: Modality = "text"
+    attached: str = ""
+    problem: Problem | None = None
+
+    @property
+    def asked(self) -> str:
+        """The question with the documents it may be about: what a model is shown. A search would drown in them."""
+        return f"{self.question}\n\n{self.attached}" if self.attached else self.question
 
 
 class Citation(Frozen):

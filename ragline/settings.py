@@ -132,6 +132,34 @@ class KnowledgeSettings(Group):
     )
 
 
+class MediaSettings(Group):
+    store: str | None = Field(
+        None,
+        description="Where files are kept: a folder, or s3://bucket/path; default: media in the data folder.",
+    )
+    store_options: dict[str, Any] = Field(
+        default_factory=dict, description="Of the fsspec file system, such as {endpoint_url: https://s3.example}."
+    )
+    keep: PositiveDuration = Field(
+        timedelta(days=30), description="Files are deleted after this, in whole days; what they said stays."
+    )
+    largest: int = Field(20, ge=1, le=2000, description="Megabytes of the largest file that is taken.")
+    longest: PositiveDuration = Field(timedelta(minutes=15), description="Length of the longest recording or video.")
+    kinds: tuple[Literal["photo", "recording", "document"], ...] = Field(
+        ("photo", "recording", "document"), description="What is read; a recording is sound or video."
+    )
+    frames: int = Field(4, ge=0, le=16, description="Pictures of a video that a model describes; 0: its sound alone.")
+    caption_tokens: int = Field(400, ge=64, description="Longest description of pictures, in tokens.")
+    document_tokens: int = Field(3000, ge=100, description="Tokens of a customer's document that are read.")
+    timeout: PositiveDuration = Field(
+        timedelta(seconds=60), description="Time for fetching one file, and for decoding it."
+    )
+    private_addresses: Switch = Field(False, description="Fetch files from addresses inside the network too.")
+    whisper: str | None = Field(
+        None, description="Folder of a faster-whisper model: speech is transcribed on this host, by no provider."
+    )
+
+
 class WorkerSettings(Group):
     cpu_threads: int = Field(4, ge=1, description="Threads of the cpu queue's worker.")
     io_threads: int = Field(16, ge=1, description="Threads of the io queue's worker.")
@@ -181,6 +209,7 @@ class Settings(Group):
     knowledge: KnowledgeSettings = Field(default_factory=lambda: KnowledgeSettings())
     load: LoadSettings = Field(default_factory=lambda: LoadSettings())
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
+    media: MediaSettings = Field(default_factory=lambda: MediaSettings())
     workers: WorkerSettings = Field(default_factory=lambda: WorkerSettings())
     log: LogSettings = Field(default_factory=lambda: LogSettings())
     analytics: dict[str, Switch] = Field(default_factory=dict, description="Analytics modules, on or off.")

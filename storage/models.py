@@ -130,11 +130,16 @@ class Message(SQLModel, table=True):
     fingerprint: str = Field(max_length=64, description="SHA-256 of the content: tells a repeat from a conflict.")
     envelope: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     turn_id: str | None = Field(default=None, foreign_key="turn.id", index=True, max_length=36)
+    understood: list[dict[str, Any]] | None = Field(
+        default=None,
+        sa_column=Column(JSON(none_as_null=True), nullable=True),
+        description="What its files say, one entry a file (storage.understanding); null: not read, or it has none.",
+    )
     received_at: datetime = _now()
 
 
 class Turn(SQLModel, table=True):
-    """The unit of answering: some messages of one conversation, four steps, one answer."""
+    """The unit of answering: some messages of one conversation, four or five steps, one answer."""
 
     __tablename__: ClassVar[Any] = "turn"
     __table_args__ = (

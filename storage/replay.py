@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from storage.models import Conversation, Message, Outbox, StepRun, Turn
 from storage.states import move
-from storage.steps import STEPS
+from storage.steps import ALL_STEPS, STEPS, UNDERSTAND, first_step
 from storage.turns import SEND
 
 #: Turns a replay takes up without being forced.
@@ -105,14 +105,22 @@ def _judge(session: Session, turn: Turn, wish: Wish) -> Verdict:
     if wish.from_step is None:
         if rows and turn.status in DEAD:
             return Verdict(turn.id, SEND)
-        return Verdict(turn.id, turn.step or STEPS[0])
+        return Verdict(turn.id, turn.step or _first(session, turn))
     if any(row.status == "sent" for row in rows) and not wish.force:
         return Verdict(turn.id, None, "part of its answer was delivered; --force makes a new one")
     done = set(session.exec(select(StepRun.step).where(StepRun.turn_id == turn.id, StepRun.outcome == "ok")))
-    missing = [step for step in STEPS[: STEPS.index(wish.from_step)] if step not in done]
+    first = _first(session, turn)
+    # A turn without files has nothing to understand.
+    start = first if wish.from_step == UNDERSTAND else wish.from_step
+    before = ALL_STEPS[ALL_STEPS.index(first) : ALL_STEPS.index(start)]
+    missing = [step for step in before if step not in done]
     if missing:
         return Verdict(turn.id, None, f"has no result of {missing[0]} yet; begin there")
-    return Verdict(turn.id, wish.from_step)
+    return Verdict(turn.id, start)
+
+
+def _first(session: Session, turn: Turn) -> str:
+    return first_step(session.exec(select(Message.kind).where(Message.turn_id == turn.id)))
 
 
 def _answer_rows(session: Session, turn: Turn) -> Sequence[Outbox]:

@@ -38,12 +38,14 @@ class ConversationRow(NamedTuple):
 
 
 class MessageRow(NamedTuple):
-    """A message of the turn at work. ``envelope`` is as it was accepted, ``text`` as it stands after edits."""
+    """A message of the turn at work. ``envelope`` is as it was accepted, ``text`` as it stands after edits,
+    ``understood`` what its files say (:mod:`storage.understanding`), None while nobody has read them."""
 
     id: str
     seq: int
     text: str
     envelope: dict[str, Any]
+    understood: list[dict[str, Any]] | None = None
 
 
 class TurnRow(NamedTuple):

@@ -6,7 +6,7 @@ that holds the step, ``due_at`` is when that lease ends, or (no lease) when the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -23,7 +23,13 @@ from storage.offers import NewLabel, keep_label, note_offer
 from storage.rows import ConversationRow, MessageRow, TurnRow, columns, messages, outbox_rows, step_runs, turns
 from storage.states import move_and_insert
 
+#: The steps of every turn.
 STEPS = ("classify", "retrieve", "generate", "deliver")
+#: The first step of a turn whose messages came with files, and of no other: it would cost a task and two commits.
+UNDERSTAND = "understand"
+ALL_STEPS = (UNDERSTAND, *STEPS)
+#: Kinds of messages whose files are read.
+MEDIA_KINDS = frozenset({"photo", "voice", "audio", "video", "document"})
 
 
 class LeaseLost(RaglineError):
@@ -114,8 +120,13 @@ _TOLD: Select[Any] = select(outbox_rows.c.id).where(
 
 def following(step: str) -> str | None:
     """The step after ``step``; None after the last."""
-    position = STEPS.index(step) + 1
-    return STEPS[position] if position < len(STEPS) else None
+    position = ALL_STEPS.index(step) + 1
+    return ALL_STEPS[position] if position < len(ALL_STEPS) else None
+
+
+def first_step(kinds: Iterable[str]) -> str:
+    """The step a turn of messages of these kinds begins with."""
+    return STEPS[0] if MEDIA_KINDS.isdisjoint(kinds) else UNDERSTAND
 
 
 def claim(

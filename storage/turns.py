@@ -18,7 +18,8 @@ from storage.load import LIMITED, OPENED
 from storage.models import Message, Outbox, Turn
 from storage.rows import ConversationRow, MessageRow, TurnRow, messages, outbox_rows, turns
 from storage.states import move
-from storage.steps import STEPS, add_parts
+from storage.steps import STEPS, add_parts, first_step
+from storage.understanding import as_line
 
 Role = Literal["customer", "assistant", "operator"]
 #: Where a replay begins whose answer is written and was not sent.
@@ -109,16 +110,17 @@ def open_turn(
         return None
     if again is not None:
         return Opened(_restart(connection, again, now=now, patience=patience), recent=0)
-    arrived = [(message_id, received_at, kind == PRESS) for *_, message_id, received_at, kind in found if message_id]
+    arrived = [(message_id, received_at, kind) for *_, message_id, received_at, kind in found if message_id]
     if not arrived:
         return None
-    pressed = arrived[0][2]
-    waiting = list(takewhile(lambda message: message[2] == pressed, arrived))
+    pressed = arrived[0][2] == PRESS
+    waiting = list(takewhile(lambda message: (message[2] == PRESS) == pressed, arrived))
     times = [received_at for _, received_at, _ in waiting]
     due = min(max(times) + quiet, min(times) + longest_wait)
     if due > now and not pressed and len(waiting) == len(arrived) < max_messages:
         return NotYet(due)
-    turn = TurnRow(new_id(), conversation.id, "processing", STEPS[0], attempt=0, crashes=0, round=0)
+    first = first_step(kind for *_, kind in waiting)
+    turn = TurnRow(new_id(), conversation.id, "processing", first, attempt=0, crashes=0, round=0)
     connection.execute(turns.insert(), {**turn._asdict(), "due_at": now + patience, "created_at": now})
     connection.execute(_GATHER, {"of_turn": turn.id, "message_ids": [message_id for message_id, *_ in waiting]})
     return Opened(turn, recent + 1)
@@ -156,12 +158,12 @@ def limit(connection: Connection, turn: TurnRow, *, why: str, now: datetime, not
 def history(session: Session, conversation_id: str, *, before_seq: int, limit: int = 40) -> list[tuple[Role, str]]:
     """The newest lines before ``before_seq``, oldest first: ("customer" | "assistant" | "operator", text)."""
     said = session.exec(
-        orm_select(Message.seq, Message.kind, Message.text)
+        orm_select(Message.seq, Message.kind, Message.text, Message.understood)
         .where(
             Message.conversation_id == conversation_id,
             Message.seq < before_seq,
             col(Message.kind).not_in(("edit", "event")),
-            Message.text != "",
+            (col(Message.text) != "") | col(Message.understood).is_not(None),
         )
         .order_by(col(Message.seq).desc())
         .limit(limit)
@@ -173,7 +175,9 @@ def history(session: Session, conversation_id: str, *, before_seq: int, limit: i
         .limit(limit)
     ).all()
     lines: list[tuple[int, Role, str]] = [
-        (seq, "operator" if kind == "outgoing" else "customer", text) for seq, kind, text in said
+        (seq, "operator" if kind == "outgoing" else "customer", line)
+        for seq, kind, text, understood in said
+        if (line := as_line(text, understood))
     ]
     lines += [
         (seq or 0, "operator" if kind == "operator" else "assistant", str(body.get("text", "")))

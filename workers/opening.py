@@ -1,4 +1,4 @@
-"""Opening turns, and handing them to the workers as a chain of four tasks."""
+"""Opening turns, and handing them to the workers as a chain of tasks, one a step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.steps.deliver import notice
 from ragline.logs import get_logger
 from storage import load, outbox, rows, turns
 from storage.rows import ConversationRow, TurnRow
-from storage.steps import STEPS
+from storage.steps import ALL_STEPS
 from storage.turns import NotYet, Opened
 from workers.load import account_is_over
 from workers.runtime import Runtime
@@ -24,7 +24,7 @@ log = get_logger(__name__)
 
 def submit(app: Celery, turn_id: str, step: str) -> None:
     """Enqueue the turn's steps from ``step`` on. Never raises: an overdue turn is found by the sweeper."""
-    todo = STEPS[STEPS.index(step) :]
+    todo = ALL_STEPS[ALL_STEPS.index(step) :]
     try:
         chain(*(app.signature(f"ragline.{name}", args=(turn_id,), immutable=True) for name in todo)).apply_async()
     except Exception as error:  # kombu raises transport errors of several families

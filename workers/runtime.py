@@ -22,6 +22,7 @@ from pipeline.steps.generate import Policy
 from ragline.clock import utcnow
 from ragline.logs import get_logger
 from ragline.settings import Settings, get_settings
+from storage.media import MediaStore, make_media_store
 from storage.session import Database, get_database
 from storage.spending import Payer
 from workers.leases import LeaseKeeper
@@ -64,6 +65,10 @@ class Runtime:
     @cached_property
     def spending(self) -> Spending:
         return Spending(self.database, self.settings, listed_price, self.clock)
+
+    @cached_property
+    def media(self) -> MediaStore:
+        return make_media_store(self.settings)
 
     @property
     def searcher(self) -> Searcher:

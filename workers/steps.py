@@ -20,6 +20,7 @@ from pipeline.steps.classify import classify, language_of
 from pipeline.steps.deliver import deliver, notice
 from pipeline.steps.generate import generate
 from pipeline.steps.retrieve import Retrieval
+from pipeline.steps.unreadable import told
 from pipeline.turn import Answer, Classification, Role, Turn, TurnMessage
 from ragline.errors import PermanentError, RaglineError, TransientError, safe_text
 from ragline.logs import get_logger
@@ -28,7 +29,9 @@ from storage.offers import Chosen, NewLabel, Offer, chosen_item, find_offer, ope
 from storage.outbox import Sending
 from storage.session import DatabaseUnavailable
 from storage.steps import Claim, Done, LeaseLost, Ledger
+from storage.understanding import parts_of
 from workers.load import degraded
+from workers.media import Understood, understand_files
 from workers.paying import paid_model
 from workers.runtime import Runtime
 
@@ -88,7 +91,7 @@ def _attempt(runtime: Runtime, held: Claim) -> Outcome:
     settings = runtime.settings.turn
     started_at, began = runtime.clock(), time.perf_counter()
 
-    def ledger(answer: Answer | None = None) -> Ledger:
+    def ledger(answer: Answer | Understood | None = None) -> Ledger:
         usage = answer.usage.model_dump() if answer else {}
         return Ledger(ms=round((time.perf_counter() - began) * 1000, 3), started_at=started_at, **usage)
 
@@ -187,8 +190,14 @@ class _ShowsWork:
 
 def _view(held: Claim) -> Turn:
     messages = tuple(
-        TurnMessage(kind=envelope.kind, text=envelope.text, data=envelope.data, files=len(envelope.media))
-        for envelope in map(turns.envelope_of, held.messages)
+        TurnMessage(
+            kind=envelope.kind,
+            text=envelope.text,
+            data=envelope.data,
+            files=len(envelope.media),
+            parts=tuple(filter(None, parts_of(message.understood))),
+        )
+        for message, envelope in ((message, turns.envelope_of(message)) for message in held.messages)
     )
     return Turn(id=held.turn.id, messages=messages, locale=held.conversation.locale)
 
@@ -196,6 +205,17 @@ def _view(held: Claim) -> Turn:
 def _language(held: Claim) -> Literal["ru", "en"]:
     """The language of a notice, without anything of a step: it may be the step that kills."""
     return language_of("\n".join(message.text for message in held.messages), held.conversation.locale)
+
+
+def _model(runtime: Runtime, held: Claim) -> LanguageModel | None:
+    """The language model of this turn, paid from its budgets."""
+    paid = paid_model(runtime, held)
+    return _ShowsWork(runtime, held, paid) if paid else None
+
+
+def _understand(runtime: Runtime, held: Claim) -> tuple[Done, Understood | None]:
+    """What it finds is kept on the messages, where later turns read it too."""
+    return Done({}), Understood(understand_files(runtime, held, _model(runtime, held)))
 
 
 def _classify(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
@@ -245,10 +265,10 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
         with runtime.database.read() as session:
             return turns.history(session, held.conversation.id, before_seq=held.messages[0].seq)
 
-    paid = paid_model(runtime, held)
-    model = _ShowsWork(runtime, held, paid) if paid else None
+    model = _model(runtime, held)
     level = runtime.load.level() if model else "normal"
     answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, history=history)
+    answer = told(answer, classification, runtime.policy)
     if level == "direct_only" and answer.flag == "no_answer" and classification.request == "question":
         answer = answer.model_copy(update={"flag": "overload"})
     done = Done(
@@ -281,7 +301,8 @@ def _acknowledge(runtime: Runtime, held: Claim, *, silent: bool, note: str) -> N
         runtime.sender(held.conversation.channel, held.conversation.account).acknowledge(press, note)
 
 
-_STEPS: dict[str, Callable[[Runtime, Claim], tuple[Done, Answer | None]]] = {
+_STEPS: dict[str, Callable[[Runtime, Claim], tuple[Done, Answer | Understood | None]]] = {
+    "understand": _understand,
     "classify": _classify,
     "retrieve": _retrieve,
     "generate": _generate,

@@ -18,6 +18,7 @@ from storage.index import bring_up_to_date
 from storage.outbox import Sending
 from workers.app import app
 from workers.base import BaseTask
+from workers.media import clean_files
 from workers.opening import open_turns as open_due_turns
 from workers.opening import start
 from workers.sending import send_rows
@@ -87,6 +88,12 @@ class StepTask(BaseTask):
         return min(max((due - self.runtime.clock()).total_seconds(), 0.05), 60.0)
 
 
+@app.task(base=StepTask, bind=True, name="ragline.understand")
+def understand(self: StepTask, turn_id: str) -> None:
+    """What the files of the messages say."""
+    self.do(turn_id, "understand")
+
+
 @app.task(base=StepTask, bind=True, name="ragline.classify")
 def classify(self: StepTask, turn_id: str) -> None:
     """Language and kind of request."""
@@ -144,3 +151,9 @@ def train_head(self: BaseTask) -> None:
     from pipeline.training import train_configured
 
     train_configured(self.runtime.settings, self.runtime.database)
+
+
+@app.task(base=BaseTask, bind=True, name="ragline.clean_media")
+def clean_media(self: BaseTask) -> None:
+    """Files of customers that are past their time."""
+    clean_files(self.runtime)

@@ -29,7 +29,7 @@ class ReplayRequest(BaseModel):
     failed: bool = False
     since: AwareDatetime | None = None
     channel: str | None = None
-    from_step: Literal["classify", "retrieve", "generate", "deliver"] | None = None
+    from_step: Literal["understand", "classify", "retrieve", "generate", "deliver"] | None = None
     force: bool = False
     ambiguous: bool = False
     dry_run: bool = False

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.envelope import MediaRef
+from pipeline.errors import NotUnderstood
 from ragline.channels import Account
+from ragline.logs import get_logger
 from ragline.settings import Settings
+from storage.download import NotThere, TooMuch, download
+
+log = get_logger(__name__)
 
 
 class Outgoing(BaseModel):
@@ -77,9 +83,36 @@ class Sender(Protocol):
         """Show the customer that an answer is being written, for as long as the block runs. Never raises."""
         ...
 
+    def download(self, media: MediaRef, into: IO[bytes]) -> None:
+        """Write a file that a customer sent into ``into``, within ``media.largest`` and ``media.timeout``.
+
+        Raises ``NotUnderstood`` (too_large, gone) or a ``TransientError``.
+        """
+        ...
+
     def close(self) -> None:
         """Close connections."""
         ...
+
+
+class Downloads:
+    """Files by the address that came with the message, for channels whose files have one."""
+
+    def __init__(self, settings: Settings) -> None:
+        own = settings.media
+        self.most, self.within, self._private = own.largest * 2**20, own.timeout, own.private_addresses
+
+    def fetch(self, url: str | None, into: IO[bytes]) -> None:
+        """See :meth:`Sender.download`."""
+        if not url:
+            raise NotUnderstood("gone")
+        try:
+            download(url, into, most=self.most, within=self.within, private=self._private)
+        except TooMuch:
+            raise NotUnderstood("too_large") from None
+        except NotThere as error:
+            log.warning("media_not_fetched", reason=str(error))
+            raise NotUnderstood("gone") from None
 
 
 class PullSender:
@@ -90,6 +123,7 @@ class PullSender:
 
     def __init__(self, name: str, account: Account, settings: Settings) -> None:
         self.name = name
+        self._downloads = Downloads(settings)
 
     def warm_up(self) -> None:
         pass
@@ -108,6 +142,9 @@ class PullSender:
 
     def working(self, address: dict[str, Any]) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def download(self, media: MediaRef, into: IO[bytes]) -> None:
+        self._downloads.fetch(media.url, into)
 
     def close(self) -> None:
         return None

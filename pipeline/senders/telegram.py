@@ -9,10 +9,11 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from pipeline.envelope import MediaRef
 from pipeline.errors import AmbiguousSend, FloodWait, NotSent, SendRefused, Undeliverable
-from pipeline.senders import telegram_text
+from pipeline.senders import telegram_files, telegram_text
 from pipeline.senders.base import Outgoing
 from ragline.channels import TelegramAccount
 from ragline.errors import RaglineError
@@ -60,7 +61,7 @@ class TelegramSender:
 
     def __init__(self, name: str, account: TelegramAccount, settings: Settings) -> None:
         self.name = name
-        self._account = account
+        self._account, self._media = account, settings.media
         self._bot: TelegramBot | None = None
         self._making = threading.Lock()
 
@@ -111,6 +112,12 @@ class TelegramSender:
         finally:
             if showing is not None:
                 showing.cancel()
+
+    def download(self, media: MediaRef, into: IO[bytes]) -> None:
+        """By getFile, which Telegram offers for files of at most 20 MB."""
+        token, base = self._account.token.get_secret_value(), self._account.api_base
+        most, within = self._media.largest * 2**20, self._media.timeout
+        telegram_files.download(base, token, media.ref, into, most=most, within=within)
 
     def close(self) -> None:
         """Close the connections; the next send opens new ones."""

@@ -6,13 +6,13 @@ import uuid
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
-from pipeline.envelope import parse_time
+from pipeline.envelope import MediaRef, parse_time
 from pipeline.errors import AmbiguousSend, FloodWait, NotSent, SendRefused, Undeliverable
 from pipeline.senders import plain_text
-from pipeline.senders.base import Outgoing
+from pipeline.senders.base import Downloads, Outgoing
 from pipeline.senders.umnico_api import Answer, ConnectionLost, NeverConnected, UmnicoApi, Unmakeable
 from ragline.channels import UmnicoAccount
 from ragline.errors import PermanentError, RaglineError, TransientError
@@ -52,6 +52,7 @@ class UmnicoSender:
         self.name = name
         self._account = account
         self._api = UmnicoApi(account)
+        self._downloads = Downloads(settings)
 
     def warm_up(self) -> None:
         """There is nothing to load."""
@@ -115,6 +116,10 @@ class UmnicoSender:
     def working(self, address: dict[str, Any]) -> AbstractContextManager[None]:
         """Umnico shows nobody typing."""
         return nullcontext()
+
+    def download(self, media: MediaRef, into: IO[bytes]) -> None:
+        """The messengers' files stand at addresses of their own."""
+        self._downloads.fetch(media.url, into)
 
     def close(self) -> None:
         """Close the connections; the next send opens new ones."""

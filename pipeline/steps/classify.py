@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pipeline.handlers.text import as_question
+from pipeline.handlers.text import as_question, attached, modality_of, own_words, problem_of
 from pipeline.steps.clarify import Offers, choose
 from pipeline.steps.requests import request_of
 from pipeline.turn import Classification, Turn
@@ -33,12 +33,22 @@ def classify(turn: Turn, *, offers: Offers = lambda _: None) -> Classification:
 
     ``offers`` finds what the customer was offered to choose from; a choice needs no search.
     """
-    question = as_question(turn.messages)
+    words = own_words(turn.messages)
+    # Files without a word are described in the language the customer used before.
+    locale = next((part.language for message in turn.messages for part in message.parts if part.language), turn.locale)
+    language = language_of(words, locale)
+    question = as_question(turn.messages, language)
     if choice := choose(turn, offers):
         spoken = language_of(choice.question or question, turn.locale)
         return Classification(language=spoken, request="choice", question=choice.question, choice=choice)
-    language = language_of(question, turn.locale)
-    return Classification(language=language, request=_request(turn, question), question=question)
+    return Classification(
+        language=language,
+        request=_request(turn, question),
+        question=question,
+        modality=modality_of(turn.messages),
+        attached=attached(turn.messages),
+        problem=problem_of(turn.messages),
+    )
 
 
 def _request(turn: Turn, question: str) -> Literal["question", "greeting", "thanks", "farewell", "human", "unreadable"]:

@@ -11,6 +11,7 @@ from pipeline.prompts import as_data, load
 from pipeline.steps.clarify import answer_to, ask_back, close_candidates, is_even
 from pipeline.steps.retrieve import Passage, Retrieval
 from pipeline.steps.spent import answers_within_budget
+from pipeline.steps.unreadable import unreadable
 from pipeline.turn import Answer, Citation, Classification, Role
 
 _MARK = re.compile(r"\s*\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]")
@@ -32,6 +33,9 @@ class Policy:
     max_tokens: int
     #: Probability that the right item is among those offered, from which on the customer is asked which one is meant.
     clarify_threshold: float = 0.5
+    #: Largest file (megabytes) and longest recording (minutes) that are taken, for who sends more to be told.
+    largest: int = 20
+    longest: int = 15
 
 
 @answers_within_budget
@@ -49,7 +53,7 @@ def generate(
     """
     request, language = classification.request, classification.language
     if request == "unreadable":
-        return _reply("unreadable", language, flag="unreadable")
+        return unreadable(classification, policy)
     if request == "human":
         return _reply("human", language, flag="human_request")
     if classification.choice and (said := answer_to(classification.choice, language)):
@@ -97,7 +101,7 @@ def _grounded(
             {"title": as_data(p.question or p.heading or ""), "text": as_data(p.answer)} for p in retrieval.passages
         ],
         history=[(role, as_data(text)) for role, text in _fit(history(), policy.history_tokens, model)],
-        question=as_data(classification.question),
+        question=as_data(classification.asked),
     )
     completion = model.complete(
         [

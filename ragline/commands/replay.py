@@ -32,6 +32,7 @@ app = typer.Typer(add_completion=False)
 class Step(StrEnum):
     """Steps a replay can begin at."""
 
+    understand = "understand"
     classify = "classify"
     retrieve = "retrieve"
     generate = "generate"

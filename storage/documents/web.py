@@ -124,11 +124,7 @@ class Fetcher:
             raise Unfetched("is not an http or https address")
         if site(url) not in self.sites:
             raise Unfetched(f"is on another host; --allow-host {site(url)} allows it")
-        addresses = _resolved(parsed)
-        for address in addresses:
-            if not may_ask(address, private=self.private):
-                raise Unfetched("its host is inside the network; import a site map from there, or a file")
-        return addresses[0]
+        return judged_address(parsed, private=self.private)
 
     def _read(self, response: httpx.Response, url: str, deadline: float) -> Page:
         if response.status_code in (404, 410):
@@ -144,6 +140,15 @@ class Fetcher:
                 raise Unfetched(f"took more than {self.total.total_seconds():.0f} s")
         said = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         return Page(bytes(content), _kind(said, url), response.charset_encoding)
+
+
+def judged_address(url: httpx.URL, *, private: bool) -> str:
+    """The IP address to connect to for a host. Raises :class:`Unfetched` where one of its may not be asked."""
+    addresses = _resolved(url)
+    for address in addresses:
+        if not may_ask(address, private=private):
+            raise Unfetched("its host is inside the network; import a site map from there, or a file")
+    return addresses[0]
 
 
 def _resolved(url: httpx.URL) -> list[str]:

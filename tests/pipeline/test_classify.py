@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.steps.classify import classify, language_of
 from pipeline.turn import Turn, TurnMessage
+from storage.understanding import Part
 
 
 def turn(*texts: str, kind: str = "text", locale: str | None = None) -> Turn:
@@ -151,3 +152,63 @@ def test_start_greets_and_a_voice_without_words_cannot_be_read() -> None:
 )
 def test_language(text: str, locale: str | None, language: str) -> None:
     assert language_of(text, locale) == language
+
+
+def parts(*found: Part, kind: str = "photo", text: str = "", locale: str | None = None) -> Turn:
+    return Turn(id="t", messages=(TurnMessage(kind=kind, text=text, parts=found),), locale=locale)
+
+
+@pytest.mark.parametrize(
+    ("given", "question", "modality", "language"),
+    [
+        (parts(Part(kind="voice", heard="где мой заказ"), kind="voice"), "где мой заказ", "voice", "ru"),
+        (
+            parts(Part(kind="photo", seen="Чайник. ERROR CODE E04"), text="что это?"),
+            "что это?\nНа фото: Чайник. ERROR CODE E04",
+            "image",
+            "ru",
+        ),
+        (
+            parts(Part(kind="photo", seen="Kettle", language="ru"), locale="en"),
+            "На фото: Kettle",
+            "image",
+            "ru",
+        ),
+        (
+            parts(Part(kind="video", heard="is it sold", seen="A kettle"), kind="video"),
+            "is it sold\nIn the video: A kettle",
+            "video",
+            "en",
+        ),
+        (
+            parts(Part(kind="document", name="a.pdf", read="Order 5 " * 100), text="why?", kind="document"),
+            "why?",
+            "document",
+            "en",
+        ),
+        (parts(kind="location", text="55.7, 37.6", locale="ru"), "Местоположение: 55.7, 37.6", "text", "ru"),
+        (parts(kind="contact", text="Anna, +79990000000", locale="ru"), "Контакт: Anna, +79990000000", "text", "ru"),
+        (parts(kind="other", text="[poll] Which one?\n- this\n- that"), "Which one?\n- this\n- that", "text", "en"),
+    ],
+)
+def test_what_files_say_is_part_of_the_question(given: Turn, question: str, modality: str, language: str) -> None:
+    found = classify(given)
+    assert (found.question, found.modality, found.language, found.request) == (question, modality, language, "question")
+
+
+def test_a_document_is_attached_and_stands_for_itself_where_nothing_was_written() -> None:
+    order = Part(kind="document", name="a.pdf", read="Order 5\n" + "row " * 200)
+    asked = classify(parts(order, text="why?", kind="document"))
+    assert asked.attached.startswith("a.pdf\nOrder 5")
+    assert asked.asked == f"why?\n\n{asked.attached}"
+    alone = classify(parts(order, kind="document"))
+    assert alone.question.startswith("Document: a.pdf Order 5 row row")
+    assert len(alone.question) < 400
+
+
+def test_what_cannot_be_understood_is_unreadable_and_says_why() -> None:
+    found = classify(parts(Part(kind="photo", problem="too_large", language="ru")))
+    assert (found.request, found.problem, found.language, found.modality) == ("unreadable", "too_large", "ru", "text")
+    beside = classify(parts(Part(kind="photo", problem="broken"), text="how much is delivery?"))
+    assert (beside.request, beside.problem) == ("question", "broken")
+    assert classify(parts(kind="other", text="[story]")).request == "unreadable"

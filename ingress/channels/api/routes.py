@@ -13,6 +13,7 @@ from fastapi.security import HTTPBearer
 from pydantic import StringConstraints
 
 from ingress.channels.api.normalise import ApiMessage, normalise
+from ingress.channels.api.uploads import Uploads
 from ingress.channels.api.views import MessageView, view
 from ingress.channels.base import Inlet, Mounted, Storable, bearer, secret_matches
 from ingress.headers import limited
@@ -34,16 +35,24 @@ log = get_logger(__name__)
 def mount(inlet: Inlet) -> Mounted:
     """The routes of the JSON channel. Without an account they refuse everybody."""
     accounts = inlet.settings.accounts("api", ApiAccount)
+    uploads = Uploads(inlet.settings)
     # HTTPBearer only tells the documentation; authorise() decides.
     documented = [Depends(HTTPBearer(auto_error=False))]
-    router = APIRouter(
-        prefix="/api/v1/messages", tags=["messages"], dependencies=documented, route_class=limited(MAX_BYTES)
-    )
+    largest = inlet.settings.media.largest * 2**20
 
-    async def authorise(request: Request) -> str:
+    def known(request: Request) -> list[str]:
         given = bearer(request)
         # All keys are compared, so that the time tells nothing about which one was near.
-        matching = [name for name, account in accounts.items() if secret_matches(given, account.key)]
+        return [name for name, account in accounts.items() if secret_matches(given, account.key)]
+
+    def most(request: Request) -> int:
+        # Files come as base64. Only who has a key may send that much.
+        return MAX_BYTES + (largest * 4 // 3 if known(request) else 0)
+
+    router = APIRouter(prefix="/api/v1/messages", tags=["messages"], dependencies=documented, route_class=limited(most))
+
+    async def authorise(request: Request) -> str:
+        matching = known(request)
         if matching:
             return matching[0]
         if not accounts:
@@ -77,6 +86,7 @@ def mount(inlet: Inlet) -> Mounted:
             200: {"model": MessageView, "description": "The answer, within the time to wait."},
             202: {"model": MessageView, "description": "Accepted: it is stored and will be answered."},
             401: {"description": "The key is missing or wrong."},
+            413: {"description": "The body is larger than `media.largest` allows."},
             409: {"description": "The id was used in this conversation for another body."},
         },
     )
@@ -93,7 +103,10 @@ def mount(inlet: Inlet) -> Mounted:
         if body.id is None and idempotency_key:
             body = body.model_copy(update={"id": idempotency_key})
         envelope = normalise(body, account=account, message_id=new_id(), now=utcnow())
+        await asyncio.to_thread(uploads.keep, envelope, body)
         (accepted,) = await inlet.acceptor.accept([envelope])
+        if accepted.outcome != "new":
+            await asyncio.to_thread(uploads.drop, envelope, body)
         if accepted.outcome == "conflict":
             raise HTTPException(
                 409, "this id was used in the conversation for another body; send a new message under a new id"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import threading
 import time
 from decimal import Decimal
@@ -161,16 +162,68 @@ def test_what_is_wrong_is_named_and_nothing_is_echoed(talk, body, field):
 
 @pytest.mark.parametrize(
     ("content", "status"),
-    [(b"{", 422), (b"", 422), (b"\xff\xfe{", 400), (b'{"text": ' + b"[" * 100_000, 400), (b"x" * 500_000, 413)],
+    [(b"{", 422), (b"", 422), (b"\xff\xfe{", 400), (b'{"text": ' + b"[" * 100_000, 400), (b"x" * 2_000_000, 413)],
     ids=["cut", "empty", "not UTF-8", "deep", "large"],
 )
 def test_a_body_that_is_no_json(talk, content, status):
     async def scenario(client):
         return await client.post(PATH, content=content, headers={"Content-Type": "application/json"})
 
-    response = talk(scenario)
+    response = talk(scenario, RAGLINE__MEDIA__LARGEST="1")
     assert response.status_code == status
     assert set(response.json()) <= {"detail", "errors"}
+
+
+def test_who_has_no_key_may_send_little(talk):
+    async def scenario(client):
+        client.headers.pop("Authorization")
+        return [await client.post(PATH, content=b"x" * size) for size in (300_000, 500_000)]
+
+    assert [response.status_code for response in talk(scenario)] == [401, 413]
+
+
+def test_a_file_of_the_body_is_stored_before_the_message_and_once(talk, database, tmp_path):
+    file = {"type": "voice", "name": "a.ogg", "data_base64": base64.b64encode(b"OggS").decode()}
+    body = {"conversation": "c1", "id": "m1", "media": [file, {"type": "photo", "url": "https://example.com/a.jpg"}]}
+
+    async def scenario(client):
+        other = {**file, "data_base64": base64.b64encode(b"else").decode()}
+        return [await client.post(PATH, json=one) for one in (body, body, {**body, "media": [other]})]
+
+    new, again, conflict = talk(scenario, RAGLINE_DATA=str(tmp_path))
+    assert [response.status_code for response in (new, again, conflict)] == [202, 202, 409]
+    assert again.json()["message_id"] == new.json()["message_id"]
+    with database.read() as session:
+        (message,) = session.exec(select(Message)).all()
+    assert (message.kind, message.text) == ("voice", "")
+    assert [(ref["type"], ref["url"], ref["size"]) for ref in message.envelope["media"]] == [
+        ("voice", None, 4),
+        ("photo", "https://example.com/a.jpg", None),
+    ]
+    kept = list((tmp_path / "media").rglob("*-0"))
+    assert [(path.name, path.read_bytes()) for path in kept] == [(f"{message.id}-0", b"OggS")]
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        [{"type": "photo"}],
+        [{"type": "photo", "url": "https://example.com/a", "data_base64": "AAAA"}],
+        [{"type": "photo", "url": "file:///etc/passwd"}],
+        [{"type": "photo", "data_base64": "тайна"}],
+        [{"type": "sticker", "url": "https://example.com/a"}],
+        [],
+    ],
+    ids=["neither", "both", "scheme", "base64", "type", "nothing"],
+)
+def test_a_wrong_file_is_named_and_not_echoed(talk, media):
+    async def scenario(client):
+        return await client.post(PATH, json={"conversation": "c1", "media": media})
+
+    response = talk(scenario)
+    assert response.status_code == 422
+    assert "тайна" not in response.text
+    assert "passwd" not in response.text
 
 
 def test_a_form_is_told_to_be_json(talk):
