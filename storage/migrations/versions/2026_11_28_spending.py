@@ -12,7 +12,7 @@ from alembic import op
 from storage.models import Money, UtcDateTime
 
 revision = "20261128_spending"
-down_revision = "20261127_4"
+down_revision = "20261128_media"
 branch_labels = None
 depends_on = None
 
