@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection
 
 from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
+from pipeline.masking import masked
 from pipeline.run import search_step
 from pipeline.spending import Purpose
 from pipeline.steps.classify import classify, language_of
@@ -244,7 +245,7 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
         with runtime.database.read() as session:
             return turns.history(session, held.conversation.id, before_seq=held.messages[0].seq)
 
-    model = _ShowsWork(runtime, held, runtime.model) if runtime.model else None
+    model = _ShowsWork(runtime, held, masked(runtime.model, runtime.settings)) if runtime.model else None
     level = runtime.load.level() if model else "normal"
     answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, history=history)
     if level == "direct_only" and answer.flag == "no_answer" and classification.request == "question":

@@ -12,17 +12,24 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
+from pipeline.masking.reach import masks
 from pipeline.masking.recognise import recognise
 from pipeline.masking.spans import canonical
 from pipeline.masking.vault import Vault
 from pipeline.prompts import load
 from pipeline.spending import Purpose
+from ragline.settings import Settings
 
 #: The blocks of the knowledge base, and the marks of the others. Customers cannot write either: see ``as_data``.
 _PASSAGES = re.compile(r"<passages\b[^<>]*>.*?</passages>", re.DOTALL)
 _OWN = re.compile(
     rf'({_PASSAGES.pattern}|</?(?:passages?|customer|history|summary|answer)(?: (?:key|number)="\w{{0,40}}")*>)', re.DOTALL
 )
+
+
+def masked(model: LanguageModel, settings: Settings) -> LanguageModel:
+    """``model`` for one turn: masked where ``privacy.masking`` says so."""
+    return MaskingModel(model) if masks(settings) else model
 
 
 class MaskingModel:
