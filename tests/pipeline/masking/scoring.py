@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pipeline.masking.recognise import recognise
 from tests.support.personal_data import Message
+
+_MARKED = re.compile(r"\{([A-Z]*)\|([^}]*)\}")
 
 
 @dataclass
@@ -44,3 +48,17 @@ def score(messages: Iterable[Message]) -> Score:
             if hidden & set(range(begin, begin + len(value))):
                 result.overmasked.append(("", value, message.text))
     return result
+
+
+def read_written(path: Path) -> list[Message]:
+    """Messages of a file in which ``{KIND|value}`` is an identifier and ``{|value}`` is not."""
+    made = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        parts = [(kind, value) for kind, value in _MARKED.findall(line)]
+        text = _MARKED.sub(r"\2", line).replace("\\n", "\n")
+        identifiers = tuple((kind, value) for kind, value in parts if kind)
+        language = "ru" if re.search("[а-яё]", text.lower()) else "en"
+        made.append(Message(language, text, identifiers, tuple(value for kind, value in parts if not kind)))
+    return made
