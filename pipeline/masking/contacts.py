@@ -23,13 +23,15 @@ _SHORT = re.compile(rf"(?<![\w+\-])(?:9\d\d|\(\s?[3489]\d\d\s?\)){_GAP}\d{{3}}{_
 _LOCAL = re.compile(r"(?<![\w+\-./])(?:\d{3}|\d{1,2})[\s\-–]\d\d[\s\-–]\d\d(?![\w\-]|[.,]\d)")
 _TEN = re.compile(rf"(?<![\w+\-])\d(?:{_GAP}\d){{9}}(?!\w|[.,]\d)")
 _ABROAD = re.compile(rf"(?<![\w+])00[1-9]\d{{0,2}}(?:{_GAP}\d){{6,12}}(?!\w)")
+#: The fewest digits of a telephone number; looking for these first spares libphonenumber most texts.
+_DIGITS_ENOUGH = re.compile(r"\d(?:[^\w\n]{0,3}\d){4}")
 _DATE = re.compile(r"\d{1,2}[./\-]\d{1,2}[./\-](?:\d{2}|\d{4})|\d{4}[./\-]\d{1,2}[./\-]\d{1,2}")
 _REGIONS = ("GB", "US", "DE")
 
-_EMAIL = re.compile(r"[^\W_](?:[\w.+%'\-]*[\w+%])?\s?@\s?(?:[^\W_](?:[\w\-]*[^\W_])?\.)+[^\W\d_]{2,}")
+_EMAIL = re.compile(r"(?<![\w.+%\-])(?:[\w.+%'\-]{0,63}[\w+%])\s?@\s?(?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.){1,5}[^\W\d_]{2,24}")
 _EMAIL_SPOKEN = re.compile(
-    r"(?<!\w)[a-z0-9][\w.+\-]*\s*(?:\(at\)|\[at\]|\{at\}|\(собака\)|\bсобака\b|\bсобачка\b|\bat\b)\s*"
-    r"[a-z0-9][\w\-]*(?:\s*(?:\.|\(dot\)|\[dot\]|\{dot\}|\bdot\b|\bточка\b|\(точка\))\s*(?:[a-z]{2,}|ру|ком|рф))+(?!\w)",
+    r"(?<![\w.+\-])[a-z0-9][\w.+\-]{0,40}\s{0,2}(?:\(at\)|\[at\]|\{at\}|\(собака\)|\bсобака\b|\bсобачка\b|\bat\b)\s{0,2}"
+    r"[a-z0-9][\w\-]{0,40}(?:\s{0,2}(?:\.|\(dot\)|\[dot\]|\{dot\}|\bdot\b|\bточка\b|\(точка\))\s{0,2}(?:[a-z]{2,12}|ру|ком|рф)){1,4}(?!\w)",
     re.IGNORECASE,
 )
 _HANDLE = re.compile(r"(?<![\w.@/])@[a-z]\w{3,31}(?!\w|@)", re.IGNORECASE)
@@ -59,10 +61,10 @@ _KEY = re.compile(
     r"\d{8,10}:[\w\-]{30,})"
 )
 _SAID_SECRET = re.compile(
-    r"(?<!\w)(?P<what>пароль|password|passwd|pass|pwd|пин(?:-?код)?|pin(?:[ -]?code)?|cvv2?|cvc2?|код(?:\s+из\s+(?:смс|sms)|\s+подтверждения)?|"
+    r"(?<!\w)(?P<what>пароль|password|passwd|pass|pwd|пин(?:-?код)?|pin(?:[ -]?code)?|cvv2?|cvc2?|код(?:\s+из\s+(?:смс|sms)|\s+подтверждения|\s+(?:от\s+)?домофона)?|"
     r"otp|one[- ]time code|verification code|security code|sms code|secret word|кодовое слово)"
     r"(?P<link>(?:\s+(?:от|для|к|for|to|of)\s+[^\W\d]{2,20}){0,2}(?:\s+(?:мой|my|is|это|был|was|на\s+карте|на\s+обороте))?\s*[:=\-–—]?\s*)"
-    r"(?P<value>[^\s,;«»\"<>]{3,40})",
+    r"(?P<value>\d{2,4}[ \-]\d{2,4}(?!\w)|[^\s,;«»\"<>]{3,40})",
     re.IGNORECASE,
 )
 
@@ -80,11 +82,13 @@ def contacts(text: str) -> Iterator[Found]:
 
 
 def _phones(text: str) -> Iterator[Found]:
-    if not any(char.isdecimal() for char in text):
+    if not _DIGITS_ENOUGH.search(text):
         return
     for pattern in (_RUSSIAN, _SHORT):
         for match in pattern.finditer(text):
-            if "+" in match.group() or not (is_order(text, match.start()) or is_money(text, *match.span())):
+            # only a telephone number is grouped like this
+            bare = match.group().isdecimal() and is_order(text, match.start())
+            if "+" in match.group() or not (bare or is_money(text, *match.span())):
                 yield Found(*match.span(), "PHONE")
     for match in _ABROAD.finditer(text):
         if _is_valid("+" + digits_of(match.group())[2:], None):

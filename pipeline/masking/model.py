@@ -13,7 +13,6 @@ from typing import Any
 
 from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
 from pipeline.masking.reach import masks
-from pipeline.masking.recognise import recognise
 from pipeline.masking.spans import canonical
 from pipeline.masking.vault import Vault
 from pipeline.prompts import load
@@ -65,12 +64,21 @@ class MaskingModel:
     def _masked(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
         texts = [part for message in messages for part in _texts(message)]
         written = [piece for text in texts for piece, own in _pieces(text) if not own]
-        if any(recognise(piece) for piece in written):
-            spare = _public(texts)
+        if any(self._vault.recognise(piece) for piece in written):
+            spare = self._public(texts)
             for piece in written:
                 self._vault.learn(piece, spare=spare)
         masked = [_with_texts(message, self._mask_text) for message in messages]
         return _with_note(masked) if self._vault else masked
+
+    def _public(self, texts: Sequence[str]) -> frozenset[str]:
+        """The identifiers that stand in the passages, in canonical form."""
+        passages = [match.group() for text in texts for match in _PASSAGES.finditer(text)]
+        return frozenset(
+            canonical(one.kind, passage[one.start : one.end])
+            for passage in passages
+            for one in self._vault.recognise(passage)
+        )
 
     def _mask_text(self, text: str) -> str:
         return "".join(
@@ -118,14 +126,6 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
     for number, piece in enumerate(_OWN.split(text)):
         if piece:
             yield piece, bool(number % 2)
-
-
-def _public(texts: Sequence[str]) -> frozenset[str]:
-    """The identifiers that stand in the passages, in canonical form."""
-    passages = [match.group() for text in texts for match in _PASSAGES.finditer(text)]
-    return frozenset(
-        canonical(one.kind, passage[one.start : one.end]) for passage in passages for one in recognise(passage)
-    )
 
 
 def _with_note(messages: list[ChatMessage]) -> list[ChatMessage]:

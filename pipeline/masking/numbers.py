@@ -17,10 +17,13 @@ _D = r"[\-‐‑‒–—−]"
 #: At most one separator between two digits.
 _GAP = rf"(?:\s|{_D}|[.])?"
 
-_CARD = re.compile(rf"(?<![\w+])\d(?:{_GAP}\d){{13,18}}(?!\w)")
-_GROUPED_BY_FOUR = re.compile(rf"\d{{4}}(?:\s|{_D})\d{{4}}(?:\s|{_D})\d{{4}}(?:\s|{_D})\d{{2,7}}")
+#: Four groups of four are a number of their own, whatever number follows.
+_FOUR_FOURS = rf"\d{{4}}(?:(?:\s|{_D})\d{{4}}){{3}}"
+_CARD = re.compile(rf"(?<![\w+])(?:{_FOUR_FOURS}(?![\w]|{_D}\d)|\d(?:{_GAP}\d){{13,18}}(?!\w))")
+_GROUPED_BY_FOUR = re.compile(rf"{_FOUR_FOURS}(?:(?:\s|{_D})\d{{2,3}})?")
 _ACCOUNT = re.compile(r"(?<!\w)\d(?:[\s.\-]?\d){19}(?!\w)")
 _FOREIGN_ACCOUNT = re.compile(r"(?<!\w)\d(?:[\s\-]?\d){5,16}(?!\w)")
+_SORT_CODE = re.compile(r"sort code\W{0,3}(?:is\s)?(?P<value>\d\d[ \-]?\d\d[ \-]?\d\d)(?!\w)", re.IGNORECASE)
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[ \-]?[A-Z0-9]{2,4}){3,8}(?!\w)", re.IGNORECASE)
 _BIK = re.compile(r"(?<!\w)(?:0[1-4]\d(?:\s?\d){6}|[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?)(?!\w)")
 _SNILS = re.compile(rf"(?<!\w)\d{{3}}(?:{_GAP}\d{{3}}){{2}}{_GAP}\d{{2}}(?!\w)")
@@ -35,7 +38,7 @@ _SERIES = re.compile(
     r"(?!\w)",
     re.IGNORECASE,
 )
-_FOREIGN_PASSPORT = re.compile(r"(?<!\w)(?:\d{2}\s?(?:№\s?)?\d{7}|[A-Z]{1,2}\s?\d{6,8}|\d{9}|[A-Z]\d{2}[A-Z]\d{5})(?!\w)", re.I)
+_FOREIGN_PASSPORT = re.compile(r"(?<!\w)(?:\d{2}\s?(?:№\s?)?\d{7}|[A-Z]{1,2}\s?\d{6,8}|\d{9}|(?=\w*\d\w*\d)[A-Z]\w{7}\d)(?!\w)", re.I)
 _DEPARTMENT = re.compile(r"(?:код(?:\s+подразделения)?|к/п)\W{0,3}(?P<value>\d{3}[-–]\d{3})(?!\w)", re.IGNORECASE)
 _LICENCE = re.compile(
     r"(?<!\w)(?:\d{2}\s?(?:\d{2}|[А-ЯA-Z]{2})[\s,]{0,2}(?:№|N|номер)?\s?\d{6}|[A-Z]{5}\d{6}[A-Z0-9]{5,7}|"
@@ -107,6 +110,7 @@ def _accounts(text: str) -> Iterator[Found]:
     for match in _FOREIGN_ACCOUNT.finditer(text):
         if topic_of(text, *match.span()) == "account" and not is_money(text, *match.span()):
             yield Found(*match.span(), "ACCOUNT")
+    yield from (Found(*match.span("value"), "ACCOUNT") for match in _SORT_CODE.finditer(text))
     for match in _IBAN.finditer(text):
         if found := _iban_end(match):
             yield Found(match.start(), found, "IBAN")

@@ -62,7 +62,7 @@ _LINK = (
     r"cdek|ozon|озон|dhl|ups|usps|fedex|почт\w*|росси\w*|post|boxberry|вайлдберриз|wb|интернет-магазин\w*|от)*"
 )
 _ORDER_SAYS = re.compile(rf"(?<!\w)(?:{_WORDS['order']}){_LINK}\Z", re.IGNORECASE)
-_LONG_NUMBER = re.compile(r"\d(?:[\s().\-–—/]{0,2}\d){4,}")
+_LONG_NUMBER = re.compile(r"\d(?:[\s().\-–—/]{0,2}\d){4,24}")
 #: Where a new statement begins.
 _CLAUSE = re.compile(r"[;\n!?]|\.\s")
 _LIST = re.compile(r"\s*(?:[,;/&+]|и|and|или|or|а также|и ещ[её])?\s*(?:№|#)?\s*\Z", re.IGNORECASE)
@@ -98,8 +98,7 @@ def _before(text: str, start: int) -> str:
     own = _LONG_NUMBER.match(text, start)
     length = len(digits_of(own.group())) if own else 0
     for number in reversed(list(_LONG_NUMBER.finditer(window))):
-        alike = abs(len(digits_of(number.group())) - length) <= 1
-        if not alike or not _LIST.fullmatch(window, number.end()):
+        if len(digits_of(number.group())) != length or not _LIST.fullmatch(window, number.end()):
             return window[number.end() :]
         window = window[: number.start()]
     return window

@@ -54,21 +54,28 @@ class Vault:
         self._marks: dict[tuple[Kind, str], str] = {}
         self._values: dict[str, str] = {}
         self._counts: dict[Kind, int] = {}
+        self._recognised: dict[str, list[Found]] = {}
 
     def __bool__(self) -> bool:
         """Whether anything has been masked."""
         return bool(self._values)
 
+    def recognise(self, text: str) -> list[Found]:
+        """The identifiers of a text; each text is looked at once a turn."""
+        if text not in self._recognised:
+            self._recognised[text] = recognise(text)
+        return self._recognised[text]
+
     def learn(self, text: str, *, spare: Collection[str] = ()) -> None:
         """Give marks to the identifiers of a text. ``spare``: values, in canonical form, that stay as they are."""
-        for one in recognise(text):
+        for one in self.recognise(text):
             value = text[one.start : one.end]
             if canonical(one.kind, value) not in spare:
                 self._mark(one.kind, value)
 
     def mask(self, text: str) -> str:
         """The text with marks for what :meth:`learn` was shown, also where no words tell what it is."""
-        found = [*_alike(text), *recognise(text), *self._repeated(text)]
+        found = [*_alike(text), *self.recognise(text), *self._repeated(text)]
         return _replaced(text, [one for one in found if self._is_known(one, text)], self._mark)
 
     def protect(self, text: str) -> str:
