@@ -26,9 +26,13 @@ _ABROAD = re.compile(rf"(?<![\w+])00[1-9]\d{{0,2}}(?:{_GAP}\d){{6,12}}(?!\w)")
 #: The fewest digits of a telephone number; looking for these first spares libphonenumber most texts.
 _DIGITS_ENOUGH = re.compile(r"\d(?:[^\w\n]{0,3}\d){4}")
 _DATE = re.compile(r"\d{1,2}[./\-]\d{1,2}[./\-](?:\d{2}|\d{4})|\d{4}[./\-]\d{1,2}[./\-]\d{1,2}")
+#: What may be a number of one of these countries without its code.
+_HOME = re.compile(r"(?<![\w+])\(?\d(?:[\s().\-/]{0,2}\d){8,24}(?!\w)")
 _REGIONS = ("GB", "US", "DE")
 
-_EMAIL = re.compile(r"(?<![\w.+%\-])(?:[\w.+%'\-]{0,63}[\w+%])\s?@\s?(?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.){1,5}[^\W\d_]{2,24}")
+_EMAIL = re.compile(
+    r"(?<![\w.+%\-])(?:[\w.+%'\-]{0,63}[\w+%])\s?@\s?(?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.){1,5}[^\W\d_]{2,24}"
+)
 _EMAIL_SPOKEN = re.compile(
     r"(?<![\w.+\-])[a-z0-9][\w.+\-]{0,40}\s{0,2}(?:\(at\)|\[at\]|\{at\}|\(собака\)|\bсобака\b|\bсобачка\b|\bat\b)\s{0,2}"
     r"[a-z0-9][\w\-]{0,40}(?:\s{0,2}(?:\.|\(dot\)|\[dot\]|\{dot\}|\bdot\b|\bточка\b|\(точка\))\s{0,2}(?:[a-z]{2,12}|ру|ком|рф)){1,4}(?!\w)",
@@ -61,9 +65,11 @@ _KEY = re.compile(
     r"\d{8,10}:[\w\-]{30,})"
 )
 _SAID_SECRET = re.compile(
-    r"(?<!\w)(?P<what>пароль|password|passwd|pass|pwd|пин(?:-?код)?|pin(?:[ -]?code)?|cvv2?|cvc2?|код(?:\s+из\s+(?:смс|sms)|\s+подтверждения|\s+(?:от\s+)?домофона)?|"
+    r"(?<!\w)(?P<what>пароль|password|passwd|pass|pwd|пин(?:-?код)?|pin(?:[ -]?code)?|cvv2?|cvc2?|"
+    r"код(?:\s+из\s+(?:смс|sms)|\s+подтверждения|\s+(?:от\s+)?домофона)?|"
     r"otp|one[- ]time code|verification code|security code|sms code|secret word|кодовое слово)"
-    r"(?P<link>(?:\s+(?:от|для|к|for|to|of)\s+[^\W\d]{2,20}){0,2}(?:\s+(?:мой|my|is|это|был|was|на\s+карте|на\s+обороте))?\s*[:=\-–—]?\s*)"
+    r"(?P<link>(?:\s+(?:от|для|к|for|to|of)\s+[^\W\d]{2,20}){0,2}"
+    r"(?:\s+(?:мой|my|is|это|был|was|на\s+карте|на\s+обороте))?\s*[:=\-–—]?\s*)"
     r"(?P<value>\d{2,4}[ \-]\d{2,4}(?!\w)|[^\s,;«»\"<>]{3,40})",
     re.IGNORECASE,
 )
@@ -84,41 +90,49 @@ def contacts(text: str) -> Iterator[Found]:
 def _phones(text: str) -> Iterator[Found]:
     if not _DIGITS_ENOUGH.search(text):
         return
+    found: list[Found] = []
     for pattern in (_RUSSIAN, _SHORT):
         for match in pattern.finditer(text):
             # only a telephone number is grouped like this
             bare = match.group().isdecimal() and is_order(text, match.start())
             if "+" in match.group() or not (bare or is_money(text, *match.span())):
-                yield Found(*match.span(), "PHONE")
+                found.append(Found(*match.span(), "PHONE"))
     for match in _ABROAD.finditer(text):
-        if _is_valid("+" + digits_of(match.group())[2:], None):
-            yield Found(*match.span(), "PHONE")
+        if _is_valid("+" + digits_of(match.group())[2:]):
+            found.append(Found(*match.span(), "PHONE"))
     for pattern in (_LOCAL, _TEN):
         for match in pattern.finditer(text):
             dated = _DATE.fullmatch(match.group())
             if not dated and topic_of(text, *match.span()) == "phone" and not is_money(text, *match.span()):
-                yield Found(*match.span(), "PHONE")
-    for number in PhoneNumberMatcher(text, None, leniency=Leniency.POSSIBLE):
-        yield Found(number.start, number.end, "PHONE")
-    yield from _national(text)
+                found.append(Found(*match.span(), "PHONE"))
+    if "+" in text or "＋" in text:
+        numbers = PhoneNumberMatcher(text, None, leniency=Leniency.POSSIBLE)
+        found += (Found(number.start, number.end, "PHONE") for number in numbers)
+    yield from found
+    yield from _national(text, found)
 
 
-def _national(text: str) -> Iterator[Found]:
+def _national(text: str, known: list[Found]) -> Iterator[Found]:
     """Numbers written as at home elsewhere: in brackets or groups, or beside a word that says what they are."""
-    for region in _REGIONS:
-        for number in PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
-            span = (number.start, number.end)
-            if _DATE.fullmatch(number.raw_string):
-                continue
-            said = topic_of(text, *span)
-            grouped = len(re.findall(r"\d+", number.raw_string)) >= 3
-            if said == "phone" or (grouped and said is None and not is_money(text, *span)):
-                yield Found(*span, "PHONE")
+    for match in _HOME.finditer(text):
+        if any(one.start < match.end() and match.start() < one.end for one in known):
+            continue
+        for region in _REGIONS:
+            for number in PhoneNumberMatcher(match.group(), region, leniency=Leniency.VALID):
+                span = (match.start() + number.start, match.start() + number.end)
+                if not _DATE.fullmatch(number.raw_string) and _is_told(text, span, number.raw_string):
+                    yield Found(*span, "PHONE")
 
 
-def _is_valid(number: str, region: str | None) -> bool:
+def _is_told(text: str, span: tuple[int, int], number: str) -> bool:
+    said = topic_of(text, *span)
+    grouped = len(re.findall(r"\d+", number)) >= 3
+    return said == "phone" or (grouped and said is None and not is_money(text, *span))
+
+
+def _is_valid(number: str) -> bool:
     try:
-        return is_valid_number(parse(number, region))
+        return is_valid_number(parse(number, None))
     except NumberParseException:
         return False
 

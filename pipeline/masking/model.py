@@ -22,7 +22,8 @@ from ragline.settings import Settings
 #: The blocks of the knowledge base, and the marks of the others. Customers cannot write either: see ``as_data``.
 _PASSAGES = re.compile(r"<passages\b[^<>]*>.*?</passages>", re.DOTALL)
 _OWN = re.compile(
-    rf'({_PASSAGES.pattern}|</?(?:passages?|customer|history|summary|answer)(?: (?:key|number)="\w{{0,40}}")*>)', re.DOTALL
+    rf'({_PASSAGES.pattern}|</?(?:passages?|customer|history|summary|answer)(?: (?:key|number)="\w{{0,40}}")*>)',
+    re.DOTALL,
 )
 
 
@@ -32,7 +33,7 @@ def masked(model: LanguageModel, settings: Settings) -> LanguageModel:
 
 
 class MaskingModel:
-    """Masks what goes out to ``model`` and restores what comes back. One for each turn: its marks are the turn's own."""
+    """Masks what goes out to ``model`` and restores what comes back. One for each turn, whose own its marks are."""
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
@@ -81,9 +82,7 @@ class MaskingModel:
         )
 
     def _mask_text(self, text: str) -> str:
-        return "".join(
-            self._vault.protect(piece) if own else self._vault.mask(piece) for piece, own in _pieces(text)
-        )
+        return "".join(self._vault.protect(piece) if own else self._vault.mask(piece) for piece, own in _pieces(text))
 
 
 class _Growing:
@@ -116,7 +115,9 @@ def _texts(message: ChatMessage) -> list[str]:
 def _with_texts(message: ChatMessage, change: Callable[[str], str]) -> ChatMessage:
     content: Any = message.get("content")
     if isinstance(content, list):
-        parts = [{**part, "text": change(part["text"])} if isinstance(part.get("text"), str) else part for part in content]
+        parts = [
+            {**part, "text": change(part["text"])} if isinstance(part.get("text"), str) else part for part in content
+        ]
         return {**message, "content": parts}
     return {**message, "content": change(content)} if isinstance(content, str) else message
 

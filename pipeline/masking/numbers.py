@@ -38,7 +38,9 @@ _SERIES = re.compile(
     r"(?!\w)",
     re.IGNORECASE,
 )
-_FOREIGN_PASSPORT = re.compile(r"(?<!\w)(?:\d{2}\s?(?:№\s?)?\d{7}|[A-Z]{1,2}\s?\d{6,8}|\d{9}|(?=\w*\d\w*\d)[A-Z]\w{7}\d)(?!\w)", re.I)
+_FOREIGN_PASSPORT = re.compile(
+    r"(?<!\w)(?:\d{2}\s?(?:№\s?)?\d{7}|[A-Z]{1,2}\s?\d{6,8}|\d{9}|(?=\w*\d\w*\d)[A-Z]\w{7}\d)(?!\w)", re.I
+)
 _DEPARTMENT = re.compile(r"(?:код(?:\s+подразделения)?|к/п)\W{0,3}(?P<value>\d{3}[-–]\d{3})(?!\w)", re.IGNORECASE)
 _LICENCE = re.compile(
     r"(?<!\w)(?:\d{2}\s?(?:\d{2}|[А-ЯA-Z]{2})[\s,]{0,2}(?:№|N|номер)?\s?\d{6}|[A-Z]{5}\d{6}[A-Z0-9]{5,7}|"
@@ -87,20 +89,26 @@ _BY_TOPIC: tuple[tuple[re.Pattern[str], Kind, str], ...] = (
 def _cards(text: str) -> Iterator[Found]:
     for match in _CARD.finditer(text):
         digits = digits_of(match.group())
-        told = topic_of(text, *match.span()) == "card"
         real = checksums.luhn(digits) and _is_issued(digits)
-        grouped = bool(_GROUPED_BY_FOUR.fullmatch(match.group()))
-        if told and (real or len(digits) == 16):
-            yield Found(*match.span(), "CARD")
-        elif real and (grouped or not is_order(text, match.start())) and not is_money(text, *match.span()):
+        if topic_of(text, *match.span()) == "card":
+            sure = real or len(digits) == 16
+        else:
+            grouped = bool(_GROUPED_BY_FOUR.fullmatch(match.group()))
+            sure = real and (grouped or not is_order(text, match.start())) and not is_money(text, *match.span())
+        if sure:
             yield Found(*match.span(), "CARD")
 
 
 def _is_issued(digits: str) -> bool:
     """The length and the first digits are those of a payment network."""
-    if len(digits) in (16, 18, 19):
-        return digits[0] in "23456" and (len(digits) == 16 or digits[:2] in ("22", "50", "56", "57", "58", "62", "63", "67"))
-    return (len(digits) == 15 and digits[:2] in ("34", "37")) or (len(digits) == 14 and digits[:2] in ("30", "36", "38"))
+    networks = {
+        14: ("30", "36", "38"),
+        15: ("34", "37"),
+        16: ("2", "3", "4", "5", "6"),
+        18: ("22", "50", "56", "57", "58", "62", "63", "67"),
+        19: ("22", "50", "56", "57", "58", "62", "63", "67"),
+    }
+    return digits.startswith(networks.get(len(digits), ()))
 
 
 def _accounts(text: str) -> Iterator[Found]:

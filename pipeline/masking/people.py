@@ -15,20 +15,23 @@ _MONTH = (
     r"(?:январ|феврал|март|апрел|ма[йя]|июн|июл|август|сентябр|октябр|ноябр|декабр)[а-я]*|"
     r"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*"
 )
+#: A day, or a month: which comes first depends on the country.
+_DAY = r"(?:[12]\d|3[01]|0?[1-9])"
 _DATE = re.compile(
-    r"(?<![\w.])(?:\d{1,2}\s?[./\-]\s?\d{1,2}\s?[./\-]\s?(?:\d{4}|\d\d)|\d{4}[./\-]\d{1,2}[./\-]\d{1,2}|"
-    rf"\d{{1,2}}(?:st|nd|rd|th|-?го|-?ого)?\s(?:of\s)?(?:{_MONTH})\.?,?\s(?:\d{{4}}|\d\d)(?:\sг\.(?!\s?р))?|(?:{_MONTH})\.?\s\d{{1,2}}(?:st|nd|rd|th)?,?\s\d{{4}})"
-    r"(?!\w)",
+    rf"(?<![\w.])(?:{_DAY}\s?[./\-]\s?{_DAY}\s?[./\-]\s?(?:\d{{4}}|\d\d)|\d{{4}}[./\-]\d{{1,2}}[./\-]\d{{1,2}}|"
+    rf"{_DAY}(?:st|nd|rd|th|-?го|-?ого)?\s(?:of\s)?(?:{_MONTH})\.?,?\s(?:\d{{4}}|\d\d)(?:\sг\.(?!\s?р))?|"
+    rf"(?:{_MONTH})\.?\s{_DAY}(?:st|nd|rd|th)?,?\s\d{{4}})(?!\w)",
     re.IGNORECASE,
 )
 #: Ends right before the date: another number between them would be what the words are about.
 _BORN = re.compile(
-    r"(?<!\w)(?:рожд[её]н\w*|рождени\w*|родил\w*|д\.?\s?р\.?|дата рожд\w*\.?|born|birth\s?(?:day|date)?|dob|d\.o\.b)(?!\w)"
-    r"[^\d;\n]{0,32}\Z",
+    r"(?<!\w)(?:рожд[её]н\w*|рождени\w*|родил\w*|д\.?\s?р\.?|дата рожд\w*\.?|born|"
+    r"birth\s?(?:day|date)?|dob|d\.o\.b)(?!\w)[^\d;\n]{0,32}\Z",
     re.IGNORECASE,
 )
 _OF_BIRTH = re.compile(
-    r"\s?(?:г(?:ода|\.)?)?[\s,]*(?:\(?(?:мо[яй]\s)?(?:г\.\s?р|р\.|рождения|д\.\s?р|др(?!\w)|дата рожд)|г\.р|(?:is|это)\s(?:my|мой|моя)\s"
+    r"\s?(?:г(?:ода|\.)?)?[\s,]*(?:\(?(?:мо[яй]\s)?(?:г\.\s?р|р\.|рождения|д\.\s?р|др(?!\w)|дата рожд)|"
+    r"г\.р|(?:is|это)\s(?:my|мой|моя)\s"
     r"(?:birth|dob|дата рожд|день рожд))",
     re.IGNORECASE,
 )
@@ -37,7 +40,9 @@ _PLATE = re.compile(
     r"[АВЕКМНОРСТУХABEKMHOPCTYX]{2}\s?\d{3}\s?\d{2,3}|[АВЕКМНОРСТУХABEKMHOPCTYX]{2}\s?\d{4}\s?\d{2,3})(?:\s?(?:RUS|rus))?(?!\w)",
     re.IGNORECASE,
 )
-_FOREIGN_PLATE = re.compile(r"(?<!\w)(?:[A-Z]{2}\d{2}\s?[A-Z]{3}|[A-Z]{1,3}[\s\-]\d{3,4}[\s\-]?[A-Z]{0,2}|\d[A-Z]{3}\d{3})(?!\w)")
+_FOREIGN_PLATE = re.compile(
+    r"(?<!\w)(?:[A-Z]{2}\d{2}\s?[A-Z]{3}|[A-Z]{1,3}[\s\-]\d{3,4}[\s\-]?[A-Z]{0,2}|\d[A-Z]{3}\d{3})(?!\w)"
+)
 
 _CAP = r"[А-ЯЁ][а-яё]+(?:-[А-ЯЁа-яё]+)*"
 _PATRONYMIC = r"[А-ЯЁ][а-яё]+(?:вич|вича|вичу|вичем|виче|вна|вны|вне|вну|вной|ична|ичны|ичне|ичну|ичной|ьич|ьича|ьичу)"
@@ -48,16 +53,21 @@ _NAMES = (
     re.compile(r"(?<!\w)(?:Mr|Mrs|Ms|Miss|Dr)\.?\s+[A-Z][a-z]+(?:[\s\-][A-Z][a-z]+)?(?!\w)"),
 )
 _CALLED = re.compile(
-    r"(?<!\w)(?:(?i:меня зовут|зовут меня|мо[её] имя|фио|ф\.и\.о\.?|фамилия(?:,? имя)?(?:,? отчество)?|имя|получател[ья]|"
-    r"контактное лицо|на имя|на фамилию|с уважением|отправитель|владелец(?: карты)?|пациент|my name is|name(?:d)?|full name|"
-    r"surname|last name|first name|recipient|cardholder|card holder|passenger|guest|under the name(?: of)?|"
-    r"(?:best |kind |warm )?regards|sincerely|cheers|this is|i am|i'm|it's))"
+    r"(?<!\w)(?:(?i:меня зовут|зовут меня|мо[её] имя|фио|ф\.и\.о\.?|фамилия(?:,? имя)?(?:,? отчество)?|имя|"
+    r"получател[ья]|контактное лицо|на имя|на фамилию|с уважением|отправитель|владелец(?: карты)?|пациент|"
+    r"my name is|name(?:d)?|full name|surname|last name|first name|recipient|cardholder|card holder|passenger|guest|"
+    r"under the name(?: of)?|(?:best |kind |warm )?regards|sincerely|cheers|this is|i am|i'm|it's))"
     r"\s*[:,\-–—=]?\s*(?P<value>(?:[А-ЯЁA-Z][а-яёa-zA-Z'’\-]+)(?:\s+(?:[А-ЯЁA-Z][а-яёa-zA-Z'’\-]*\.?)){0,2})"
 )
-_CALLED_LOWER = re.compile(r"(?<!\w)(?:меня зовут|my name is|фио:)\s+(?P<value>[а-яёa-z\-]{2,20}(?:\s+[а-яё]+(?:вич|вна|ова|ев|ов|ева|ин|ина))?)", re.I)
+_CALLED_LOWER = re.compile(
+    r"(?<!\w)(?:меня зовут|my name is|фио:)\s+"
+    r"(?P<value>[а-яёa-z\-]{2,20}(?:\s+[а-яё]+(?:вич|вна|ова|ев|ов|ева|ин|ина))?)",
+    re.I,
+)
 _NO_NAME = frozenset(
-    "the a an this that is sorry not very looking interested writing trying still here there happy ready sure your our from "
-    "мой моя ваш ваша не нет да заказ order email phone russian english".split()
+    {"the", "a", "an", "this", "that", "is", "sorry", "not", "very", "looking", "interested", "writing", "trying"}
+    | {"still", "here", "there", "happy", "ready", "sure", "your", "our", "from", "order", "email", "phone", "russian"}
+    | {"english", "мой", "моя", "ваш", "ваша", "не", "нет", "да", "заказ"}
 )
 
 _STREET = (
@@ -65,7 +75,9 @@ _STREET = (
     r"б(?:ульвар|ульваре|-р|ул)|пл(?:ощадь|ощади)?|проезд|пр-д|аллея|мкр|мкрн|микрорайон|м-н|тупик|туп|квартал|кв-л|тракт|"
     r"линия|пос(?:[её]лок)?|дер(?:евня)?|село)"
 )
-_HOUSE = r"(?:(?:д(?:ом)?|влад|вл)\.?\s*№?\s*)?\d{1,4}\s?(?:[а-я](?![а-яё]))?(?:\s?[/\-]\s?\d{1,4}[а-я]?|\s?[кс]\d{1,3})?"
+_HOUSE = (
+    r"(?:(?:д(?:ом)?|влад|вл)\.?\s*№?\s*)?\d{1,4}\s?(?:[а-я](?![а-яё]))?(?:\s?[/\-]\s?\d{1,4}[а-я]?|\s?[кс]\d{1,3})?"
+)
 _REST = (
     r"(?:[\s,]*(?:(?:к(?:орп(?:ус)?)?|стр(?:оение)?|кв(?:артира|артире)?|оф(?:ис)?|под(?:ъезд)?|эт(?:аж)?|домофон|комн?|пом|лит(?:ера)?)"
     r"\.?\s*№?\s*\d{1,4}[а-я]?(?!\w)|\d{1,2}(?:-?й|-?ый|-?ой)?\s(?:подъезд|этаж)))*"

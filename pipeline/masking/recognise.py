@@ -7,7 +7,6 @@ from pipeline.masking.numbers import numbers
 from pipeline.masking.people import people
 from pipeline.masking.spans import Found, merged
 
-
 #: Characters looked at in one go, and how many of them again with the next: no identifier is longer.
 _WINDOW, _OVERLAP = 2_000, 200
 

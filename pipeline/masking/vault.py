@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from functools import lru_cache
 
 from pipeline.masking.recognise import recognise
 from pipeline.masking.spans import Found, Kind, canonical, merged
@@ -43,6 +44,8 @@ _MARK = re.compile(
 #: Characters after which an open bracket begins no mark any more.
 _LONGEST = 48
 _BARE_END = re.compile(r"(?<![\w\\])[A-Z]{1,12}(?:\\|\\?_\d{0,3})?\Z|\\\Z")
+#: Longest text whose identifiers are remembered beyond its turn, in characters.
+_KEPT = 4_000
 #: A value as short as this is not looked for where no words tell what it is.
 _SHORTEST = 4
 
@@ -61,9 +64,9 @@ class Vault:
         return bool(self._values)
 
     def recognise(self, text: str) -> list[Found]:
-        """The identifiers of a text; each text is looked at once a turn."""
+        """The identifiers of a text; each text is looked at once a turn, and what turns share mostly once."""
         if text not in self._recognised:
-            self._recognised[text] = recognise(text)
+            self._recognised[text] = _short(text) if len(text) <= _KEPT else recognise(text)
         return self._recognised[text]
 
     def learn(self, text: str, *, spare: Collection[str] = ()) -> None:
@@ -79,7 +82,7 @@ class Vault:
         return _replaced(text, [one for one in found if self._is_known(one, text)], self._mark)
 
     def protect(self, text: str) -> str:
-        """The text with what its author wrote in the form of a mark put aside, so that nothing else comes back for it."""
+        """The text with what its author wrote as a mark put aside, so that nothing else comes back for it."""
         return _replaced(text, _alike(text), self._mark)
 
     def restore(self, text: str) -> str:
@@ -94,7 +97,7 @@ class Vault:
         if not self:
             return len(text)
         opened = max(map(text.rfind, _OPENING))
-        if 0 <= opened and len(text) - opened <= _LONGEST and not any(char in text[opened:] for char in _CLOSING):
+        if opened >= 0 and len(text) - opened <= _LONGEST and not any(char in text[opened:] for char in _CLOSING):
             return opened - (text[opened - 1 : opened] == "\\")
         tail = _BARE_END.search(text)
         if tail is None:
@@ -108,9 +111,7 @@ class Vault:
 
     def _repeated(self, text: str) -> list[Found]:
         """Values that were recognised elsewhere, word for word."""
-        values = {
-            self._values[mark[1:-1]]: kind for (kind, _), mark in self._marks.items() if kind != "TEXT"
-        }
+        values = {self._values[mark[1:-1]]: kind for (kind, _), mark in self._marks.items() if kind != "TEXT"}
         values = {value: kind for value, kind in values.items() if len(value) >= _SHORTEST and value in text}
         return [
             Found(match.start(), match.end(), kind)
@@ -125,6 +126,12 @@ class Vault:
             name = f"{kind}_{self._counts[kind]}"
             self._marks[key], self._values[name] = f"[{name}]", value
         return self._marks[key]
+
+
+@lru_cache(maxsize=256)
+def _short(text: str) -> list[Found]:
+    """The rules of a prompt, passages and earlier lines come again and again."""
+    return recognise(text)
 
 
 def _alike(text: str) -> list[Found]:

@@ -17,8 +17,34 @@ EN_NAMES = ("John Smith", "Emily Clark", "Oliver Brown", "Grace Lee", "Peter O'N
 STREETS = ("Ленина", "Баумана", "Академика Павлова", "Садовая", "Красных Зорь", "8 Марта", "Лесная")
 RU_CITIES = ("Москва", "Казань", "Нижний Новгород", "Санкт-Петербург", "Екатеринбург")
 EN_STREETS = ("Baker Street", "Elm Avenue", "Kings Road", "Oak Lane", "Lincoln Drive", "Park Place")
-MONTHS = "января февраля марта апреля мая июня июля августа сентября октября ноября декабря".split()
-EN_MONTHS = "January February March April May June July August September October November December".split()
+MONTHS = (
+    "января",
+    "февраля",
+    "марта",
+    "апреля",
+    "мая",
+    "июня",
+    "июля",
+    "августа",
+    "сентября",
+    "октября",
+    "ноября",
+    "декабря",
+)
+EN_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 PLATE_LETTERS = "АВЕКМНОРСТУХ"
 
 
@@ -77,14 +103,32 @@ def iban(rng: random.Random) -> str:
 
 def ru_phone(rng: random.Random) -> str:
     a, b, c, d = rng.choice(("916", "925", "903", "981", "999")), digits(rng, 3), digits(rng, 2), digits(rng, 2)
-    return rng.choice((f"+7{a}{b}{c}{d}", f"8{a}{b}{c}{d}", f"+7 ({a}) {b}-{c}-{d}", f"8 {a} {b} {c} {d}",
-                       f"8-{a}-{b}-{c}-{d}", f"+7 {a} {b}{c}{d}", f"8({a}){b}{c}{d}", f"{a} {b}-{c}-{d}"))  # fmt: skip
+    return rng.choice(
+        (
+            f"+7{a}{b}{c}{d}",
+            f"8{a}{b}{c}{d}",
+            f"+7 ({a}) {b}-{c}-{d}",
+            f"8 {a} {b} {c} {d}",
+            f"8-{a}-{b}-{c}-{d}",
+            f"+7 {a} {b}{c}{d}",
+            f"8({a}){b}{c}{d}",
+            f"{a} {b}-{c}-{d}",
+        )
+    )
 
 
 def en_phone(rng: random.Random) -> str:
     last = f"{rng.randint(2, 9)}{digits(rng, 2)}", digits(rng, 4)
-    return rng.choice((f"+44 20 79{digits(rng, 2)} {digits(rng, 4)}", f"+1 415 {last[0]} {last[1]}", f"(415) {last[0]}-{last[1]}",
-                       f"+1-415-{last[0]}-{last[1]}", f"+49 30 {digits(rng, 6)}", f"07911 {rng.randint(1, 9)}{digits(rng, 5)}"))  # fmt: skip
+    return rng.choice(
+        (
+            f"+44 20 79{digits(rng, 2)} {digits(rng, 4)}",
+            f"+1 415 {last[0]} {last[1]}",
+            f"(415) {last[0]}-{last[1]}",
+            f"+1-415-{last[0]}-{last[1]}",
+            f"+49 30 {digits(rng, 6)}",
+            f"07911 {rng.randint(1, 9)}{digits(rng, 5)}",
+        )
+    )
 
 
 def email(rng: random.Random) -> str:
@@ -94,7 +138,9 @@ def email(rng: random.Random) -> str:
 
 def passport(rng: random.Random) -> str:
     series, number = rng.choice(("45", "40", "92", "65")) + digits(rng, 2), digits(rng, 6)
-    return rng.choice((f"{series} {number}", f"{series[:2]} {series[2:]} {number}", f"{series}{number}", f"{series} № {number}"))
+    return rng.choice(
+        (f"{series} {number}", f"{series[:2]} {series[2:]} {number}", f"{series}{number}", f"{series} № {number}")
+    )
 
 
 def account(rng: random.Random) -> str:
@@ -108,20 +154,34 @@ def ru_date(rng: random.Random) -> str:
 
 def en_date(rng: random.Random) -> str:
     d, m, y = rng.randint(1, 28), rng.randint(1, 12), rng.randint(1950, 2005)
-    return rng.choice((f"{m:02d}/{d:02d}/{y}", f"{EN_MONTHS[m - 1]} {d}, {y}", f"{d} {EN_MONTHS[m - 1]} {y}", f"{y}-{m:02d}-{d:02d}"))
+    return rng.choice(
+        (f"{m:02d}/{d:02d}/{y}", f"{EN_MONTHS[m - 1]} {d}, {y}", f"{d} {EN_MONTHS[m - 1]} {y}", f"{y}-{m:02d}-{d:02d}")
+    )
 
 
 def ru_address(rng: random.Random) -> str:
     street, house, flat = rng.choice(STREETS), rng.randint(1, 180), rng.randint(1, 300)
     town = rng.choice(("", f"г. {rng.choice(RU_CITIES)}, ", f"{rng.choice(RU_CITIES)}, "))
-    return town + rng.choice((f"ул. {street}, д. {house}, кв. {flat}", f"улица {street}, дом {house}, квартира {flat}",
-                              f"ул. {street} {house}-{flat}", f"проспект {street}, {house}, корп. 2, кв. {flat}"))  # fmt: skip
+    return town + rng.choice(
+        (
+            f"ул. {street}, д. {house}, кв. {flat}",
+            f"улица {street}, дом {house}, квартира {flat}",
+            f"ул. {street} {house}-{flat}",
+            f"проспект {street}, {house}, корп. 2, кв. {flat}",
+        )
+    )
 
 
 def en_address(rng: random.Random) -> str:
     number, street = rng.randint(1, 999), rng.choice(EN_STREETS)
-    return rng.choice((f"{number} {street}, Apt {rng.randint(1, 60)}", f"{number} {street}, London NW1 6XE",
-                       f"{number} {street}, Springfield, IL 62704", f"Flat {rng.randint(1, 9)}, {number} {street}"))  # fmt: skip
+    return rng.choice(
+        (
+            f"{number} {street}, Apt {rng.randint(1, 60)}",
+            f"{number} {street}, London NW1 6XE",
+            f"{number} {street}, Springfield, IL 62704",
+            f"Flat {rng.randint(1, 9)}, {number} {street}",
+        )
+    )
 
 
 def licence(rng: random.Random) -> str:
@@ -135,7 +195,9 @@ def policy(rng: random.Random) -> str:
 
 def plate(rng: random.Random) -> str:
     a, b, c = (rng.choice(PLATE_LETTERS) for _ in range(3))
-    return rng.choice((f"{a}{digits(rng, 3)}{b}{c}{rng.choice(('77', '178', '16'))}", f"{a} {digits(rng, 3)} {b}{c} 799"))
+    return rng.choice(
+        (f"{a}{digits(rng, 3)}{b}{c}{rng.choice(('77', '178', '16'))}", f"{a} {digits(rng, 3)} {b}{c} 799")
+    )
 
 
 def ip(rng: random.Random) -> str:
@@ -153,8 +215,13 @@ def link(rng: random.Random) -> str:
 
 
 def ru_name(rng: random.Random) -> str:
-    return rng.choice((f"{rng.choice(RU_SURNAMES)} {rng.choice(RU_NAMES)} {rng.choice(RU_PATRONYMICS)}",
-                       f"{rng.choice(RU_NAMES)} {rng.choice(RU_SURNAMES)}", rng.choice(RU_NAMES)))  # fmt: skip
+    return rng.choice(
+        (
+            f"{rng.choice(RU_SURNAMES)} {rng.choice(RU_NAMES)} {rng.choice(RU_PATRONYMICS)}",
+            f"{rng.choice(RU_NAMES)} {rng.choice(RU_SURNAMES)}",
+            rng.choice(RU_NAMES),
+        )
+    )
 
 
 def en_name(rng: random.Random) -> str:
@@ -184,7 +251,10 @@ KINDS: dict[str, dict[str, tuple[Maker, tuple[str, ...]]]] = {
         "PHONE": (ru_phone, ("мой телефон {}", "Перезвоните на {}", "тел. {}", "{} это мой номер", "WhatsApp {}")),
         "EMAIL": (email, ("пишите на {}", "моя почта {}", "E-mail: {}", "чек пришлите сюда: {}")),
         "CARD": (card, ("оплатила картой {}", "карта {}", "верните деньги на карту {}", "номер карты: {}")),
-        "PASSPORT": (passport, ("паспорт {}", "мой паспорт: {}", "паспортные данные {}, выдан ОВД", "серия и номер паспорта {}")),
+        "PASSPORT": (
+            passport,
+            ("паспорт {}", "мой паспорт: {}", "паспортные данные {}, выдан ОВД", "серия и номер паспорта {}"),
+        ),
         "INN": (inn, ("ИНН {}", "мой ИНН: {}", "инн организации {}", "выставьте счёт, ИНН {}")),
         "SNILS": (snils, ("СНИЛС {}", "мой снилс: {}", "номер СНИЛС {}")),
         "ACCOUNT": (account, ("расчётный счёт {}", "р/с {}", "переведите на счёт {}", "номер счета: {}")),

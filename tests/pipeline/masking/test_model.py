@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -23,7 +24,12 @@ class Scripted:
         self.seen: list[Sequence[dict[str, Any]]] = []
 
     def complete(
-        self, messages: Sequence[dict[str, Any]], *, max_tokens: int, purpose: str = "answer", on_text: OnText | None = None
+        self,
+        messages: Sequence[dict[str, Any]],
+        *,
+        max_tokens: int,
+        purpose: str = "answer",
+        on_text: OnText | None = None,
     ) -> Completion:
         self.seen.append(messages)
         text = self.answer(str(messages[-1]["content"]))
@@ -39,7 +45,8 @@ class Scripted:
 
 
 def asked(text: str, passages: str = "Call us: 8 800 555-35-35.", system: str = "Be brief.") -> list[dict[str, Any]]:
-    content = f'<passages key="a1">\n<passage number="1" key="a1">\n{passages}\n</passage>\n</passages>\n<customer key="a1">\n{text}\n</customer>'
+    known = f'<passages key="a1">\n<passage number="1" key="a1">\n{passages}\n</passage>\n</passages>'
+    content = f'{known}\n<customer key="a1">\n{text}\n</customer>'
     return [{"role": "system", "content": system}, {"role": "user", "content": content}]
 
 
@@ -89,9 +96,11 @@ def test_marks_a_customer_typed_are_theirs() -> None:
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
-        ("[phone_1]", "{p}"), ("[ PHONE 1 ]", "{p}"), ("[Phone-1]", "{p}"), ("[PHONE1]", "{p}"), (r"\[PHONE\_1\]", "{p}"),
+        ("[phone_1]", "{p}"), ("[ PHONE 1 ]", "{p}"), ("[Phone-1]", "{p}"), ("[PHONE1]", "{p}"),
+        (r"\[PHONE\_1\]", "{p}"),
         ("**[PHONE_1]**", "**{p}**"), ("[ТЕЛЕФОН_1]", "{p}"), ("[Номер телефона 1]", "{p}"), ("【PHONE_1】", "{p}"),
-        ("<PHONE_1>", "{p}"), ("{PHONE_1}", "{p}"), ("PHONE_1", "{p}"), ("(PHONE_1)", "({p})"), ("[[PHONE_1]]", "[{p}]"),
+        ("<PHONE_1>", "{p}"), ("{PHONE_1}", "{p}"), ("PHONE_1", "{p}"), ("(PHONE_1)", "({p})"),
+        ("[[PHONE_1]]", "[{p}]"),
         ("[PHONE_2]", "[PHONE_2]"), ("[1]", "[1]"), ("[PHONE_12]", "[PHONE_12]"), ("PHONE_12", "PHONE_12"),
         ("[PHONE_1](tel:[PHONE_1])", "{p}(tel:{p})"), ("(телефон 1)", "(телефон 1)"),
     ],
@@ -103,7 +112,7 @@ def test_a_mark_that_the_model_altered_is_known_and_never_seen_in_part(said: str
     text = MaskingModel(inner).complete(asked("my phone: 89161234567"), max_tokens=9, on_text=told.append).text
     assert text == f"We call {meant.format(p='89161234567')}, or mail. A < B [1] ok"
     assert told[-1] == text
-    for shorter, longer in zip(told, told[1:], strict=False):
+    for shorter, longer in pairwise(told):
         assert longer.startswith(shorter)
 
 
@@ -115,7 +124,9 @@ def test_what_was_held_back_at_the_end_is_told() -> None:
 
 def test_another_model_s_beginning_is_passed_on() -> None:
     class Restarts(Scripted):
-        def complete(self, messages: Any, *, max_tokens: int, purpose: str = "answer", on_text: Any = None) -> Completion:
+        def complete(
+            self, messages: Any, *, max_tokens: int, purpose: str = "answer", on_text: Any = None
+        ) -> Completion:
             for text in ("First tr", "", "Sec", "Second"):
                 on_text(text)
             return Completion("Second", Usage())
@@ -169,5 +180,7 @@ def test_what_is_outside(model: str, base: str | None, outside: bool) -> None:
     ],
 )
 def test_one_model_outside_is_enough(setting: object, route: list[str], expected: bool) -> None:
-    settings = Settings.model_validate({"privacy": {"masking": setting}, "llm": {"routes": {"text": route, "voice": []}}})
+    settings = Settings.model_validate(
+        {"privacy": {"masking": setting}, "llm": {"routes": {"text": route, "voice": []}}}
+    )
     assert masks(settings) is expected

@@ -1,4 +1,4 @@
-"""Two hundred messages with personal data, answered by a provider on a real socket: what it saw, and what was logged."""
+"""Two hundred messages with personal data, answered by a provider on a real socket: what it saw, what was logged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
 
 
 def settings(**llm: object) -> Settings:
-    return Settings.model_validate({"privacy": {"masking": "on"}, "llm": {"routes": {"text": ["openai/gpt-4.1-mini"]}, **llm}})
+    return Settings.model_validate(
+        {"privacy": {"masking": "on"}, "llm": {"routes": {"text": ["openai/gpt-4.1-mini"]}, **llm}}
+    )
 
 
 def is_in(value: str, text: str) -> bool:

@@ -62,7 +62,9 @@ def test_check_digits() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("piece", ["1", "1 ", "a", "a.", "1-", "@a", "Москва, ", "12 Aa ", "ул. ", "(", "заказ № ", "8 9"])
+@pytest.mark.parametrize(
+    "piece", ["1", "1 ", "a", "a.", "1-", "@a", "Москва, ", "12 Aa ", "ул. ", "(", "заказ № ", "8 9"]
+)
 def test_no_text_takes_long(piece: str) -> None:
     def seconds(length: int) -> float:
         text = piece * (length // len(piece))
