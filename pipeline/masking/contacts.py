@@ -25,7 +25,7 @@ _TEN = re.compile(rf"(?<![\w+\-])\d(?:{_GAP}\d){{9}}(?!\w|[.,]\d)")
 _ABROAD = re.compile(rf"(?<![\w+])00[1-9]\d{{0,2}}(?:{_GAP}\d){{6,12}}(?!\w)")
 #: The fewest digits of a telephone number; looking for these first spares libphonenumber most texts.
 _DIGITS_ENOUGH = re.compile(r"\d(?:[^\w\n]{0,3}\d){4}")
-_DATE = re.compile(r"\d{1,2}[./\-]\d{1,2}[./\-](?:\d{2}|\d{4})|\d{4}[./\-]\d{1,2}[./\-]\d{1,2}")
+_DATE = re.compile(r"(?:[0-2]?\d|3[01])[./\-](?:[0-2]?\d|3[01])[./\-](?:\d{2}|\d{4})|\d{4}[./\-]\d{1,2}[./\-]\d{1,2}")
 #: What may be a number of one of these countries without its code.
 _HOME = re.compile(r"(?<![\w+])\(?\d(?:[\s().\-/]{0,2}\d){8,24}(?!\w)")
 _REGIONS = ("GB", "US", "DE")
@@ -35,7 +35,7 @@ _EMAIL = re.compile(
 )
 _EMAIL_SPOKEN = re.compile(
     r"(?<![\w.+\-])[a-z0-9][\w.+\-]{0,40}\s{0,2}(?:\(at\)|\[at\]|\{at\}|\(собака\)|\bсобака\b|\bсобачка\b|\bat\b)\s{0,2}"
-    r"[a-z0-9][\w\-]{0,40}(?:\s{0,2}(?:\.|\(dot\)|\[dot\]|\{dot\}|\bdot\b|\bточка\b|\(точка\))\s{0,2}(?:[a-z]{2,12}|ру|ком|рф)){1,4}(?!\w)",
+    r"[a-z0-9][\w\-]{0,40}(?:\s{0,2}(?:\.|\(dot\)|\[dot\]|\{dot\}|\bdot\b|\bточка\b|\(точка\))\s{0,2}(?:com|ru|net|org|co|uk|io|me|de|eu|by|kz|ua|su|info|biz|ру|ком|рф)){1,3}(?!\w)",
     re.IGNORECASE,
 )
 _HANDLE = re.compile(r"(?<![\w.@/])@[a-z]\w{3,31}(?!\w|@)", re.IGNORECASE)

@@ -15,14 +15,14 @@ from pipeline.masking.topics import is_money, is_order, topic_of
 
 _D = r"[\-‐‑‒–—−]"
 #: At most one separator between two digits.
-_GAP = rf"(?:\s|{_D}|[.])?"
+_GAP = rf"(?:[^\S\n]|{_D}|[.])?"
 
-#: Four groups of four are a number of their own, whatever number follows.
+#: Four groups of four, and digits in one piece, are a number of their own, whatever number follows.
 _FOUR_FOURS = rf"\d{{4}}(?:(?:\s|{_D})\d{{4}}){{3}}"
-_CARD = re.compile(rf"(?<![\w+])(?:{_FOUR_FOURS}(?![\w]|{_D}\d)|\d(?:{_GAP}\d){{13,18}}(?!\w))")
+_CARD = re.compile(rf"(?<![\w+])(?:{_FOUR_FOURS}(?!\w|{_D}\d)|\d{{14,19}}(?!\w)|\d(?:{_GAP}\d){{13,18}}(?!\w))")
 _GROUPED_BY_FOUR = re.compile(rf"{_FOUR_FOURS}(?:(?:\s|{_D})\d{{2,3}})?")
-_ACCOUNT = re.compile(r"(?<!\w)\d(?:[\s.\-]?\d){19}(?!\w)")
-_FOREIGN_ACCOUNT = re.compile(r"(?<!\w)\d(?:[\s\-]?\d){5,16}(?!\w)")
+_ACCOUNT = re.compile(r"(?<!\w)\d(?:[^\S\n]|[.\-])?(?:\d(?:[^\S\n]|[.\-])?){18}\d(?!\w)")
+_FOREIGN_ACCOUNT = re.compile(r"(?<!\w)(?:\d{6,17}|\d(?:[ \-]?\d){5,16})(?!\w)")
 _SORT_CODE = re.compile(r"sort code\W{0,3}(?:is\s)?(?P<value>\d\d[ \-]?\d\d[ \-]?\d\d)(?!\w)", re.IGNORECASE)
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[ \-]?[A-Z0-9]{2,4}){3,8}(?!\w)", re.IGNORECASE)
 _BIK = re.compile(r"(?<!\w)(?:0[1-4]\d(?:\s?\d){6}|[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?)(?!\w)")
@@ -48,7 +48,7 @@ _LICENCE = re.compile(
     re.IGNORECASE,
 )
 _POLICY = re.compile(
-    rf"(?<!\w)(?:\d(?:{_GAP}\d){{15}}|[А-ЯA-Z]{{2,3}}[\s\-]?№?\s?\d{{9,10}}|[A-Z]{{2,4}}[\-\s]?\d{{6,12}}|\d{{9,12}})(?!\w)",
+    rf"(?<!\w)(?:\d(?:{_GAP}\d){{15}}|[А-ЯA-Z]{{2,3}}[\s\-]?№?\s?\d{{9,10}}|[A-ZА-Я]{{2,4}}[\-\s]?\d{{6,12}}|\d{{9,12}})(?!\w)",
     re.IGNORECASE,
 )
 _ID = re.compile(

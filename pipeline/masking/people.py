@@ -19,13 +19,13 @@ _MONTH = (
 _DAY = r"(?:[12]\d|3[01]|0?[1-9])"
 _DATE = re.compile(
     rf"(?<![\w.])(?:{_DAY}\s?[./\-]\s?{_DAY}\s?[./\-]\s?(?:\d{{4}}|\d\d)|\d{{4}}[./\-]\d{{1,2}}[./\-]\d{{1,2}}|"
-    rf"{_DAY}(?:st|nd|rd|th|-?го|-?ого)?\s(?:of\s)?(?:{_MONTH})\.?,?\s(?:\d{{4}}|\d\d)(?:\sг\.(?!\s?р))?|"
+    rf"{_DAY}(?:st|nd|rd|th|-?го|-?ого)?[\s\-](?:of\s)?(?:{_MONTH})\.?,?[\s\-](?:\d{{4}}|\d\d)(?:\sг\.(?!\s?р))?|"
     rf"(?:{_MONTH})\.?\s{_DAY}(?:st|nd|rd|th)?,?\s\d{{4}})(?!\w)",
     re.IGNORECASE,
 )
 #: Ends right before the date: another number between them would be what the words are about.
 _BORN = re.compile(
-    r"(?<!\w)(?:рожд[её]н\w*|рождени\w*|родил\w*|д\.?\s?р\.?|дата рожд\w*\.?|born|"
+    r"(?<!\w)(?:рожд[её]н\w*|рождени\w*|родил\w*|д[./]?\s?р\.?|дата рожд\w*\.?|born|"
     r"birth\s?(?:day|date)?|dob|d\.o\.b)(?!\w)[^\d;\n]{0,32}\Z",
     re.IGNORECASE,
 )
@@ -64,10 +64,12 @@ _CALLED_LOWER = re.compile(
     r"(?P<value>[а-яёa-z\-]{2,20}(?:\s+[а-яё]+(?:вич|вна|ова|ев|ов|ева|ин|ина))?)",
     re.I,
 )
+_I_AM = re.compile(r"(?<!\w)[Яя]\s(?P<value>[А-ЯЁ][а-яё]{2,}(?:\s[А-ЯЁ][а-яё]+)?)(?=[,.!;]|\sиз\s)")
 _NO_NAME = frozenset(
     {"the", "a", "an", "this", "that", "is", "sorry", "not", "very", "looking", "interested", "writing", "trying"}
     | {"still", "here", "there", "happy", "ready", "sure", "your", "our", "from", "order", "email", "phone", "russian"}
-    | {"english", "мой", "моя", "ваш", "ваша", "не", "нет", "да", "заказ"}
+    | {"english", "going", "мой", "моя", "ваш", "ваша", "вам", "вас", "вы"}
+    | {"не", "нет", "да", "заказ"}
 )
 
 _STREET = (
@@ -104,7 +106,7 @@ _ADDRESSES = (
         rf"(?i:\s+(?:доставки|проживания|регистрации|по|на|в|мой|у|меня|это|будет|курьером)){{0,3}}\s*[:\-–—]?\s*"
         rf"(?P<value>{_TOWN}[А-ЯЁ][а-яё\-]+(?:\s[А-ЯЁ][а-яё\-]+){{0,2}},?\s(?i:{_HOUSE})(?!\w)(?i:{_REST}))"
     ),
-    re.compile(rf"(?<!\w){_TOWN}[А-ЯЁ][а-яё\-]+(?:\s[А-ЯЁ][а-яё\-]+)?,?\s(?i:д(?:ом)?\.?\s*\d{{1,4}}[а-я]?[\s,]+(?:корп\.?\s?\d+,?\s?)?кв(?:артира)?\.?\s?\d{{1,4}})(?!\w)"),
+    re.compile(rf"(?<!\w){_TOWN}[А-ЯЁ][а-яё\-]+(?:\s[А-ЯЁ][а-яё\-]+)?,?\s(?i:(?:д(?:ом)?\.?\s*)?\d{{1,4}}[а-я]?[\s,]+(?:корп\.?\s?\d+,?\s?)?кв(?:артира)?\.?\s?\d{{1,4}})(?!\w)"),
     re.compile(
         r"(?<!\w)(?:(?:Flat|Apartment|Apt\.?|Unit|Suite)\s\w{1,5},\s*)?\d{1,5}[A-Za-z]?\s(?:[NSEW]\.?\s)?(?:[A-Z0-9][\w'’.\-]*\s){1,4}"
         r"(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Place|Pl|Square|Sq|Terrace|Way|Crescent|"
@@ -127,7 +129,7 @@ def people(text: str) -> Iterator[Found]:
     """Names, dates of birth, postal addresses and car plates."""
     for pattern in _NAMES:
         yield from (Found(*match.span(), "NAME") for match in pattern.finditer(text))
-    for pattern in (_CALLED, _CALLED_LOWER):
+    for pattern in (_CALLED, _CALLED_LOWER, _I_AM):
         for match in pattern.finditer(text):
             if match.group("value").split()[0].lower() not in _NO_NAME:
                 yield Found(*match.span("value"), "NAME")
@@ -142,7 +144,9 @@ def people(text: str) -> Iterator[Found]:
 
 def _plates(text: str) -> Iterator[Found]:
     for match in _PLATE.finditer(text):
-        if topic_of(text, *match.span()) == "plate" or not is_order(text, match.start()):
+        told = topic_of(text, *match.span()) == "plate"
+        # two letters and digits are a word and a number as well
+        if told or (not match.group()[1].isalpha() and not is_order(text, match.start())):
             yield Found(*match.span(), "PLATE")
     for match in _FOREIGN_PLATE.finditer(text):
         if topic_of(text, *match.span()) == "plate":

@@ -28,7 +28,8 @@ _WORDS: dict[Topic, str] = {
         r"contracts?|cases?|waybills?|products?|purchases?"
     ),
     "phone": (
-        r"тел|телефон\w*|моб|мобильн\w*|сотов\w*|звон\w*|позвон\w*|перезвон\w*|наб(?:ерите|рать)|смс|sms|"
+        r"тел|телефон\w*|рабоч(?:ий|ему)|домашн(?:ий|ему)|моб|мобильн\w*|сотов\w*|"
+        r"звон\w*|позвон\w*|перезвон\w*|наб(?:ерите|рать)|смс|sms|"
         r"whats?app|ватсап\w*|вотсап\w*|вацап\w*|viber|вайбер\w*|telegram|телеграм\w*|phones?|mobile|cell|calls?|"
         r"call me|text me|reach me|ring|tel|dial|факс|fax"
     ),
@@ -46,9 +47,11 @@ _WORDS: dict[Topic, str] = {
         r"водительск\w*|вод\. ?уд\w*|в/у|ву|права(?=\W)|driver\W{0,2}s? licen[cs]e|driving licen[cs]e|licen[cs]e|dl"
     ),
     "policy": r"полис\w*|омс|дмс|осаго|каско|енп|polic(?:y|ies)|insurance",
-    "plate": r"гос\W?номер\w*|г/н|номер\w* (?:машин\w*|авто\w*)|автомобил\w*|машин\w*|авто|plates?|car|registration",
+    "plate": (
+        r"гос\W?номер\w*|г/н|номер\w* (?:машин\w*|авто\w*)|автомобил\w*|машин\w*|авто|plates?|car|reg(?:istration)?"
+    ),
     "id": (
-        r"ssn|social security(?: number)?|national insurance(?: number)?|nino|огрнип|огрн|иин|жсн|"
+        r"ssn|social security(?: number)?|national insurance(?: number)?|nino|ni|огрнип|огрн|иин|жсн|"
         r"свидетельств\w* о рождении|birth certificate|военн\w* билет\w*|внж|вид на жительство|residence permit"
     ),
     "version": r"верси\w*|version|прошивк\w*|firmware|build|ver",
@@ -67,7 +70,9 @@ _LONG_NUMBER = re.compile(r"\d(?:[\s().\-–—/]{0,2}\d){4,24}")
 #: Where a new statement begins.
 _CLAUSE = re.compile(r"[;\n!?]|\.\s")
 _LIST = re.compile(r"\s*(?:[,;/&+]|и|and|или|or|а также|и ещ[её])?\s*(?:№|#)?\s*\Z", re.IGNORECASE)
-_MONEY_AFTER = re.compile(r"\s?(?:руб|р\.|р\b|₽|\$|€|£|usd|eur|rub|тенге|тг\b|тыс|млн|коп|%)", re.IGNORECASE)
+_MONEY_AFTER = re.compile(
+    r"[^\S\n]?(?:руб|р\.|р(?![\w/])|₽|\$|€|£|usd|eur|rub|тенге|тг\b|тыс|млн|коп|%)", re.IGNORECASE
+)
 _MONEY_BEFORE = re.compile(r"(?:[$€£₽]|usd|eur|rub)\s?\Z", re.IGNORECASE)
 
 
