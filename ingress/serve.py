@@ -9,11 +9,13 @@ from fastapi import FastAPI
 
 from ingress.app import create_app
 from ragline import garbage
+from ragline.logs import log_uncaught
 
 
 def make_app() -> FastAPI:
     """The application of this process."""
     app = create_app()
+    log_uncaught()
     garbage.settle()
     return app
 

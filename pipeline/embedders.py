@@ -9,6 +9,8 @@ import numpy as np
 
 from pipeline.errors import ProviderRefused
 from pipeline.llm import embed
+from pipeline.masking.reach import masks_questions
+from pipeline.masking.recognise import hide
 from pipeline.routes import make_routes
 from ragline.errors import ConfigurationError
 from ragline.settings import Settings
@@ -41,6 +43,7 @@ class RemoteEmbedder:
     def __init__(self, model: str, prefixes: Prefixes, settings: Settings) -> None:
         self._model, self._prefixes, self._settings = model, prefixes, settings.llm
         self._route = make_routes(settings).pick("embed")
+        self._masks = masks_questions(settings, model)
         self._told = model.startswith(_TOLD)
         self._dimensions = 0
         self._lock = threading.Lock()
@@ -56,7 +59,9 @@ class RemoteEmbedder:
             return self._dimensions
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        return self._encode([(self._prefixes.query or "") + text for text in texts], "search_query")
+        """Vectors of questions; of personal data in them only the kind is sent, where ``privacy.masking`` says so."""
+        asked = [hide(text) for text in texts] if self._masks else texts
+        return self._encode([(self._prefixes.query or "") + text for text in asked], "search_query")
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
         return self._encode([(self._prefixes.passage or "") + text for text in texts], "search_document")

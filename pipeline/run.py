@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from pipeline.llm import LanguageModel
+from pipeline.masking import masked
 from pipeline.search import Searcher
 from pipeline.steps.clarify import retrieval_of
 from pipeline.steps.classify import classify
@@ -134,7 +135,8 @@ def ask(
     retrieval = timed(
         "retrieve", lambda: search_step(classification, searcher=searcher, k=k, channel=channel, locale=locale)
     )
-    answer = timed("generate", lambda: generate(classification, retrieval, policy=make_policy(settings), model=model))
+    shown = masked(model, settings) if model else None
+    answer = timed("generate", lambda: generate(classification, retrieval, policy=make_policy(settings), model=shown))
     return Asked(
         answer=answer.text,
         mode=answer.mode,

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
+import threading
 import traceback
 from collections.abc import MutableMapping
+from types import TracebackType
 from typing import Any, Literal, TextIO
 
 import structlog
 
 from ragline.errors import safe_text
-
-#: Keys whose values are secrets or a customer's words; a slip is masked instead of written.
-_MASKED_KEYS = frozenset({"text", "token", "password", "secret", "key", "authorization", "question", "answer", "body"})
-#: A Telegram bot token or a bearer key inside any string, e.g. in the text of an HTTP client's exception.
-_SECRET_SHAPES = re.compile(
-    r"(?<!\d)\d{5,}:[A-Za-z0-9_-]{4,}|(?i:bearer)\s+[\w.~+/=-]{6,}|sk-[\w-]{6,}|(?<=/umnico/)[^/\s]+/[^/\s]+"
-)
+from ragline.redaction import mask, redacted
 
 
-def mask(text: str) -> str:
-    """``text`` with everything shaped like a credential replaced by ``***``."""
-    return _SECRET_SHAPES.sub("***", text)
-
-
-def _mask_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if key in _MASKED_KEYS:
-            event[key] = "***"
-        elif isinstance(value, str):
-            event[key] = mask(value)
+        # structlog's own, which the formatter takes out again
+        if not key.startswith("_"):
+            event[key] = redacted(key, value)
     return event
 
 
@@ -60,7 +49,7 @@ def configure_logging(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.ExceptionRenderer(_traceback),
-        _mask_event,
+        _redact_event,
     ]
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -102,6 +91,25 @@ def configure_logging(
         "alembic",
     ):
         logging.getLogger(noisy).setLevel("WARNING")
+
+
+def log_uncaught() -> None:
+    """Log what nobody catches, and warnings: Python itself would print their texts, which may quote a customer.
+
+    For processes that serve; called once.
+    """
+    logging.captureWarnings(True)
+    log = get_logger(__name__)
+
+    def crashed(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+        log.critical("process_crashed", exc_info=(kind, error, where))
+
+    def thread_died(died: threading.ExceptHookArgs) -> None:
+        if died.exc_value is not None:
+            name = died.thread.name if died.thread else None
+            log.error("thread_died", thread=name, exc_info=(died.exc_type, died.exc_value, died.exc_traceback))
+
+    sys.excepthook, threading.excepthook = crashed, thread_died
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from ragline.channels import Account, channel_specs
 from ragline.errors import ConfigurationError
@@ -110,6 +110,18 @@ class LlmSettings(Priced):
         timedelta(seconds=15),
         description="Longest time a model that fails is left alone: 1 s first, doubling. 0: never, but where it asks.",
     )
+
+
+class PrivacySettings(Group):
+    masking: Literal["on", "off", "external"] = Field(
+        "external",
+        description="Whether models see marks for phones, addresses, card numbers …; external: if one is not your own.",
+    )
+
+    @field_validator("masking", mode="before")
+    @classmethod
+    def _yaml_switch(cls, value: object) -> object:
+        return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 class KnowledgeSettings(Group):
@@ -206,6 +218,7 @@ class Settings(Group):
     answer: AnswerSettings = Field(default_factory=lambda: AnswerSettings())
     llm: LlmSettings = Field(default_factory=lambda: LlmSettings())
     budget: BudgetSettings = Field(default_factory=lambda: BudgetSettings())
+    privacy: PrivacySettings = Field(default_factory=lambda: PrivacySettings())
     knowledge: KnowledgeSettings = Field(default_factory=lambda: KnowledgeSettings())
     load: LoadSettings = Field(default_factory=lambda: LoadSettings())
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())

@@ -7,12 +7,17 @@ from typing import Any
 
 import structlog
 from celery import Task
+from celery.exceptions import CeleryError, TaskPredicate
 
-from ragline.errors import TransientError
+from ragline.errors import RaglineError, TransientError, safe_text
 from ragline.logs import get_logger
 from workers.runtime import Runtime, get_runtime
 
 log = get_logger(__name__)
+
+
+class TaskCrashed(RaglineError):
+    """A task ended with an error nobody foresaw; the log says where."""
 
 
 class BaseTask(Task):  # type: ignore[misc]
@@ -36,6 +41,12 @@ class BaseTask(Task):  # type: ignore[misc]
                 delay = error.retry_after or min(2.0 ** min(self.request.retries, 4), 15.0)
                 log.warning("task_postponed", seconds=delay, error=str(error))
                 raise self.retry(exc=error, countdown=delay) from error
+            except (RaglineError, CeleryError, TaskPredicate):
+                raise
+            except Exception as error:
+                # Celery and Flower show an error's text, and a foreign one may quote a customer
+                log.exception("task_crashed")
+                raise TaskCrashed(safe_text(error)) from None
 
     def send_later(self, name: str, args: Sequence[Any], *, countdown: float | None = None) -> None:
         """Enqueue by name. Never raises: what the broker does not get, the sweeper finds in SQL."""

@@ -9,7 +9,7 @@ from celery import signals
 from redis.exceptions import RedisError
 
 from ragline import garbage
-from ragline.logs import configure_logging, get_logger
+from ragline.logs import configure_logging, get_logger, log_uncaught
 from ragline.settings import get_settings
 from workers.model_health import publish
 
@@ -22,6 +22,7 @@ log = get_logger(__name__)
 def _logging(**_: Any) -> None:
     settings = get_settings()
     configure_logging(settings.log.level, settings.log.format)
+    log_uncaught()
 
 
 @signals.worker_init.connect

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection
 
 from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
+from pipeline.masking import masked
 from pipeline.run import search_step
 from pipeline.spending import Purpose
 from pipeline.steps.classify import classify, language_of
@@ -208,9 +209,9 @@ def _language(held: Claim) -> Literal["ru", "en"]:
 
 
 def _model(runtime: Runtime, held: Claim) -> LanguageModel | None:
-    """The language model of this turn, paid from its budgets."""
+    """The language model of this turn: it is paid from the turn's budgets and sees no personal data it need not see."""
     paid = paid_model(runtime, held)
-    return _ShowsWork(runtime, held, paid) if paid else None
+    return _ShowsWork(runtime, held, masked(paid, runtime.settings)) if paid else None
 
 
 def _understand(runtime: Runtime, held: Claim) -> tuple[Done, Understood | None]:

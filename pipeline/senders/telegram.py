@@ -17,7 +17,8 @@ from pipeline.senders import telegram_files, telegram_text
 from pipeline.senders.base import Outgoing
 from ragline.channels import TelegramAccount
 from ragline.errors import RaglineError
-from ragline.logs import get_logger, mask
+from ragline.logs import get_logger
+from ragline.redaction import mask
 from ragline.settings import Settings
 
 if TYPE_CHECKING:

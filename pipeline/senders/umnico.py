@@ -16,7 +16,7 @@ from pipeline.senders.base import Downloads, Outgoing
 from pipeline.senders.umnico_api import Answer, ConnectionLost, NeverConnected, UmnicoApi, Unmakeable
 from ragline.channels import UmnicoAccount
 from ragline.errors import PermanentError, RaglineError, TransientError
-from ragline.logs import mask
+from ragline.redaction import mask
 from ragline.settings import Settings
 
 #: Longest message, in UTF-16 code units: Instagram's, and that of the other messengers.

@@ -16,7 +16,7 @@ import httpx
 
 from ragline.channels import UmnicoAccount
 from ragline.clock import utcnow
-from ragline.logs import mask
+from ragline.redaction import mask
 
 #: Seconds for an answer, and for the connection, which is over before a byte of the request is written.
 TIMEOUT, CONNECT_TIMEOUT = 10.0, 5.0

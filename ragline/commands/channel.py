@@ -15,7 +15,7 @@ from ingress.channels.telegram.normalise import ALLOWED_UPDATES
 from ragline.channels import Account, TelegramAccount, UmnicoAccount
 from ragline.commands.output import AsJson, plain_errors, print_json, print_table
 from ragline.errors import ConfigurationError
-from ragline.logs import mask
+from ragline.redaction import mask
 from ragline.settings import Settings, get_settings
 
 app = typer.Typer(help="Channel accounts and their webhooks.", no_args_is_help=True)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ragline.errors import ConfigurationError, RaglineError
-from ragline.logs import mask
+from ragline.redaction import mask
 
 #: People read standard output; progress and errors go to standard error.
 console = Console(soft_wrap=True)

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlmodel import col, select
 
@@ -30,6 +31,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeOpenAI
             RAGLINE__ANSWER__GROUNDED_THRESHOLD="0",
             RAGLINE__TURN__RETRY_BASE="0.1",
             RAGLINE__KNOWLEDGE__DEMO="off",
+            RAGLINE__PRIVACY__MASKING="on",
         ) as stack,
     ):
         stack.ragline("kb", "import", str(write_base(folder / "topics.jsonl")))
@@ -113,3 +115,24 @@ def test_a_refused_key_gives_one_notice_a_flag_and_a_reason(world: tuple[FakeOpe
     [listed] = [row for row in stack.ragline("messages", "--failed") if row["id"] == replied["message_id"]]
     assert (listed["step"], listed["status"]) == ("generate", "failed")
     assert provider.api_key not in stack.output()
+
+
+def test_personal_data_reaches_neither_the_provider_nor_a_log_nor_flower(world: tuple[FakeOpenAI, Stack]) -> None:
+    provider, stack = world
+    provider.enqueue("We call [PHONE_1] or write to [EMAIL_1] about order 450012345678 [1].")
+    said = "Call +7 (916) 123-45-67 or write to anna.k@mail.ru, order 450012345678. How do I get a new password?"
+    replied = ask(stack, "g8", said)
+    expected = "We call +7 (916) 123-45-67 or write to anna.k@mail.ru about order 450012345678."
+    assert replied["answer"]["text"] == expected
+    prompt = str(provider.requests[-1].body)
+    assert "Call [PHONE_1] or write to [EMAIL_1], order 450012345678." in prompt
+    flower = httpx.get(
+        f"http://127.0.0.1:{stack.about['flower_port']}/api/tasks",
+        auth=("admin", stack.secret("RAGLINE_FLOWER_PASSWORD")),
+        trust_env=False,
+    )
+    assert "ragline.generate" in flower.text
+    logs = "".join(path.read_text(errors="replace") for path in (stack.data / "logs").iterdir())
+    for where in (prompt, flower.text, logs, stack.output()):
+        assert "123-45-67" not in where
+        assert "anna.k" not in where

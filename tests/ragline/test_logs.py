@@ -3,11 +3,15 @@
 import io
 import json
 import logging
+import sys
+import threading
+import warnings
+from types import SimpleNamespace
 
 import pytest
 
 from ragline.errors import TransientError
-from ragline.logs import configure_logging, get_logger
+from ragline.logs import configure_logging, get_logger, log_uncaught
 
 
 @pytest.mark.parametrize("style", ["json", "console"])
@@ -49,3 +53,50 @@ def test_a_traceback_says_where_and_never_quotes_what_it_was_given(style: str) -
     assert "what a customer wrote" not in written
     for said in ("test_logs.py", "KeyError", "TransientError: the channel does not answer"):
         assert written.count(said) >= 2
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_personal_data_in_any_value_is_not_written(style: str) -> None:
+    out = io.StringIO()
+    configure_logging("INFO", style, out)  # type: ignore[arg-type]
+    turn = "019acb4e-1234-7890-8123-123456789012"
+    get_logger("t").info(
+        "event",
+        turn_id=turn,
+        error="400: phone +7 (916) 123-45-67 of ivan@mail.ru",
+        fields={"card": ["4111 1111 1111 1111"], "caption": "my words"},
+        cause=ValueError("passport 4509 123456"),
+        what=SimpleNamespace(iban="DE89370400440532013000"),
+        took="0.123456789 s",
+    )
+    logging.getLogger("vendor").warning("cannot send %s to %s", "4111-1111-1111-1111", "8 916 123 45 67")
+    written = out.getvalue()
+    for said in ("916", "ivan", "4111", "my words", "4509", "DE8937"):
+        assert said not in written
+    for said in (turn, "0.123456789 s", "ValueError"):
+        assert said in written
+
+
+def test_a_thread_s_death_and_a_warning_are_logged_without_their_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)
+    monkeypatch.setattr("threading.excepthook", threading.excepthook)
+    configure_logging("INFO", "json", out)
+    with warnings.catch_warnings():
+        log_uncaught()
+        warnings.simplefilter("default")
+        warnings.warn("input_value='call 8 916 123 45 67'", stacklevel=1)
+
+        def die() -> None:
+            raise ValueError(" ".join(("what", "a", "customer", "wrote")))
+
+        thread = threading.Thread(target=die)
+        thread.start()
+        thread.join()
+    logging.captureWarnings(False)
+    written = out.getvalue()
+    assert "thread_died" in written
+    assert "test_logs.py" in written
+    assert "input_value" in written
+    for said in ("916", "what a customer wrote"):
+        assert said not in written

@@ -15,7 +15,7 @@ from pipeline.steps.retrieve import Passage, Retrieval
 from pipeline.turn import Usage
 from ragline.clock import utcnow
 from ragline.ids import new_id
-from ragline.settings import Settings
+from ragline.settings import PrivacySettings, Settings
 from storage import inbox, rows, steps, turns
 from storage.models import Conversation, Message, Outbox, RedFlag, StepRun, Turn
 from storage.outbox import Sending
@@ -320,3 +320,25 @@ def test_an_ambiguous_part_that_the_channel_knows_is_not_sent_again(
     assert closed is not None
     assert w.sender.sent == []
     assert w.one(Outbox, turn_id).status == "sent"
+
+
+def test_a_model_sees_marks_and_the_customer_and_the_database_what_they_stand_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Echoes(Model):
+        def complete(
+            self, messages: Any, *, max_tokens: int, purpose: Any = "answer", on_text: Any = None
+        ) -> Completion:
+            self.seen = str(messages)
+            return Completion("We call [PHONE_1] about order 4500123 [1].", Usage(model="test/model"))
+
+    model = Echoes()
+    world = World(database, monkeypatch, confidence=0.5, model=model)
+    privacy = PrivacySettings(masking="on")
+    world.runtime.settings = world.runtime.settings.model_copy(update={"privacy": privacy})
+    turn = world.turn("Call 8 (916) 123-45-67 about order 4500123")
+    outcome = world.steps(turn)
+    send_rows(world.runtime, outcome.rows, outcome.first)
+    assert "123-45-67" not in model.seen
+    assert "Call [PHONE_1] about order 4500123" in model.seen
+    assert world.sender.sent[0].body["text"] == "We call 8 (916) 123-45-67 about order 4500123."

@@ -13,7 +13,8 @@ from ingress.channels.telegram.chats import Bot
 from ingress.channels.telegram.fields import record, whole, words
 from ragline.channels import TelegramAccount
 from ragline.errors import TransientError
-from ragline.logs import get_logger, mask
+from ragline.logs import get_logger
+from ragline.redaction import mask
 
 #: Seconds after which a failed getMe is tried again.
 IDENTITY_RETRY = 60.0
