@@ -73,6 +73,11 @@ class LlmSettings(Group):
     timeout: PositiveDuration = Field(timedelta(seconds=45), description="Deadline of one call.")
 
 
+class StreamingSettings(Group):
+    enabled: Switch = Field(True, description="Show an answer while a model writes it (widget, API, Telegram).")
+    period: PositiveDuration = Field(timedelta(seconds=0.025), description="Time between two additions to a text.")
+
+
 class KnowledgeSettings(Group):
     demo: Switch = Field(True, description="Load the demo base into an empty knowledge base on the first start.")
     store: str = Field("chroma", description="Vector store of a new index: chroma, faiss, pgvector or pinecone.")
@@ -138,6 +143,7 @@ class Settings(Group):
     turn: TurnSettings = Field(default_factory=lambda: TurnSettings())
     answer: AnswerSettings = Field(default_factory=lambda: AnswerSettings())
     llm: LlmSettings = Field(default_factory=lambda: LlmSettings())
+    streaming: StreamingSettings = Field(default_factory=lambda: StreamingSettings())
     knowledge: KnowledgeSettings = Field(default_factory=lambda: KnowledgeSettings())
     load: LoadSettings = Field(default_factory=lambda: LoadSettings())
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())

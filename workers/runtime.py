@@ -23,6 +23,7 @@ from ragline.logs import get_logger
 from ragline.settings import Settings, get_settings
 from storage.session import Database, get_database
 from workers.leases import LeaseKeeper
+from workers.live import Live
 from workers.load import Load
 
 #: The Redis channel on which the ways in listen for news of a conversation.
@@ -78,6 +79,10 @@ class Runtime:
         never = Retry(NoBackoff(), 0)
         return Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, health_check_interval=15, retry=never)
 
+    @cached_property
+    def live(self) -> Live:
+        return Live(lambda: self.redis, NEWS, self.settings.streaming.period)
+
     def sender(self, channel: str, account: str) -> Sender:
         """The sender of an account, one a process. Raises ``PermanentError`` for an account nobody configured."""
         with self._lock:
@@ -93,6 +98,7 @@ class Runtime:
             log.warning("news_not_announced", conversation_id=conversation_id, error=type(error).__name__)
 
     def close(self) -> None:
+        self.live.close()
         for sender in self._senders.values():
             sender.close()
 

@@ -12,7 +12,6 @@ from typing import Literal
 import structlog
 from sqlalchemy import Connection
 
-from pipeline.llm import Completion, LanguageModel
 from pipeline.run import search_step
 from pipeline.steps.classify import classify, language_of
 from pipeline.steps.deliver import deliver, notice
@@ -28,6 +27,7 @@ from storage.session import DatabaseUnavailable
 from storage.steps import Claim, Done, LeaseLost, Ledger
 from workers.load import degraded
 from workers.runtime import Runtime
+from workers.showing import ShowsWork
 
 log = get_logger(__name__)
 
@@ -151,24 +151,6 @@ def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> 
     return Outcome(held.conversation.id, rows, turn_over=True, failure=failure)
 
 
-class _ShowsWork:
-    """A language model during whose calls the customer sees that an answer is being written."""
-
-    def __init__(self, runtime: Runtime, held: Claim, model: LanguageModel) -> None:
-        self._runtime, self._held, self._model = runtime, held, model
-
-    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
-        conversation = self._held.conversation
-        if conversation.mode == "human":
-            return self._model.complete(messages, max_tokens=max_tokens)
-        sender = self._runtime.sender(conversation.channel, conversation.account)
-        with sender.working(conversation.address):
-            return self._model.complete(messages, max_tokens=max_tokens)
-
-    def count_tokens(self, text: str) -> int:
-        return self._model.count_tokens(text)
-
-
 def _view(held: Claim) -> Turn:
     messages = tuple(
         TurnMessage(kind=envelope.kind, text=envelope.text, data=envelope.data, files=len(envelope.media))
@@ -229,7 +211,7 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
         with runtime.database.read() as session:
             return turns.history(session, held.conversation.id, before_seq=held.messages[0].seq)
 
-    model = _ShowsWork(runtime, held, runtime.model) if runtime.model else None
+    model = ShowsWork(runtime, held, runtime.model) if runtime.model else None
     level = runtime.load.level() if model else "normal"
     answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, history=history)
     if level == "direct_only" and answer.flag == "no_answer" and classification.request == "question":

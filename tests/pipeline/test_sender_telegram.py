@@ -289,8 +289,8 @@ def test_it_can_be_used_again_after_close(telegram: FakeTelegram, sender: Telegr
 def test_typing_is_shown_again_and_again_while_working(
     telegram: FakeTelegram, sender: TelegramSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.senders.telegram.TYPING_DELAY", 0.0)
-    monkeypatch.setattr("pipeline.senders.telegram.TYPING_PERIOD", 0.1)
+    monkeypatch.setattr("pipeline.senders.telegram_progress.TYPING_DELAY", 0.0)
+    monkeypatch.setattr("pipeline.senders.telegram_progress.TYPING_PERIOD", 0.1)
     with sender.working({"chat_id": 42, "thread_id": 7}):
         telegram.wait_for(lambda: len(telegram.chat_actions) >= 3, 5, "typing")
     shown = len(telegram.chat_actions)
@@ -308,7 +308,7 @@ def test_a_quick_answer_shows_no_typing(telegram: FakeTelegram, sender: Telegram
 
 
 def test_working_never_fails(telegram: FakeTelegram, sender: TelegramSender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.senders.telegram.TYPING_DELAY", 0.0)
+    monkeypatch.setattr("pipeline.senders.telegram_progress.TYPING_DELAY", 0.0)
     telegram.faults.add(faults.status(403), "sendChatAction")
     for address in ({}, {"chat_id": 42}, {"chat_id": "nonsense"}):
         with sender.working(address):

@@ -14,6 +14,7 @@ import pytest
 
 from ingress.channels.widget import routes, stream
 from ingress.channels.widget.sessions import Limits
+from ingress.live import Listener, Live
 from ingress.wakeups import Wakeups
 from storage.models import Conversation, Message
 from storage.transcript import Look
@@ -160,7 +161,7 @@ def test_an_answer_that_comes_while_the_stream_begins_is_not_left_for_the_poll()
             return Look("c1", [], typing=self.looks == 1, more=False)
 
     async def scenario():
-        events = stream._events(Wakeups(None), Twin(), "default", "key", 0)
+        events = stream._events(Wakeups(None), Twin(), Listener(Live(None)), "default", "key", 0)
         async with asyncio.timeout(2), contextlib.aclosing(events):
             return [(await anext(events)).data for _ in range(3)]
 
@@ -227,7 +228,9 @@ def test_a_stream_tells_its_end_once_though_nobody_hears_it(gone):
             raise OSError
 
     async def scenario():
-        response = stream.events(Wakeups(None), Twin(), "default", "key", 0, ended=lambda: ended.append(gone))
+        response = stream.events(
+            Wakeups(None), Twin(), Listener(Live(None)), "default", "key", 0, ended=lambda: ended.append(gone)
+        )
         async with asyncio.timeout(5):
             with contextlib.suppress(OSError):
                 await response({"type": "http", "method": "GET"}, receive, send)
