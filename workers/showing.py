@@ -34,23 +34,31 @@ class ShowsWork:
         def ask(told: OnText | None) -> Completion:
             return self._model.complete(messages, max_tokens=max_tokens, purpose=purpose, on_text=told)
 
-        talk = self._held.conversation
-        if talk.mode == "human":
-            return ask(on_text)
-        sender = self._runtime.sender(talk.channel, talk.account)
-        with sender.working(talk.address) as show:
-            if purpose != "answer" or not self._runtime.settings.streaming.enabled:
+        with self._shown() as (sender, show):
+            if sender is None or purpose != "answer" or not self._runtime.settings.streaming.enabled:
                 return ask(on_text)
             with self._growing(sender, show) as write:
                 return ask(write)
 
     def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
         """See :class:`pipeline.llm.LanguageModel`."""
-        return self._model.transcribe(audio, language=language)
+        with self._shown():
+            return self._model.transcribe(audio, language=language)
 
     def count_tokens(self, text: str) -> int:
         """See :class:`pipeline.llm.LanguageModel`."""
         return self._model.count_tokens(text)
+
+    @contextmanager
+    def _shown(self) -> Iterator[tuple[Sender | None, Show | None]]:
+        """The sender, and what it shows a growing text by; None where the customer is to see nothing."""
+        talk = self._held.conversation
+        if talk.mode == "human":
+            yield None, None
+            return
+        sender = self._runtime.sender(talk.channel, talk.account)
+        with sender.working(talk.address) as show:
+            yield sender, show
 
     @contextmanager
     def _growing(self, sender: Sender, show: Show | None) -> Iterator[OnText | None]:
