@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from ingress.wakeups import wait_for
 from ragline.logs import get_logger
-from storage.live import Draft, Place, key
+from storage.live import WATCHED, Draft, Place, key, watched_key
 
 #: Seconds one read waits in Redis; and how many may wait at once, each on a connection of its own. One more listener
 #: is shown the answer only.
@@ -60,17 +60,28 @@ class Live:
 
         ``wait``: until there is something, for :data:`BLOCK` seconds at most.
         """
+        block = BLOCK * 1000 if wait else None
+        found = await self._asked(lambda redis: redis.xread({key(turn): after}, block=block))
+        return found if found is None else found[0][1] if found else []
+
+    async def watch(self, conversation_id: str) -> None:
+        """Say that somebody watches the conversation for the next :data:`storage.live.WATCHED` seconds: a text is
+        streamed from a model only then, as that takes ten times the work."""
+        await self._asked(lambda redis: redis.set(watched_key(conversation_id), 1, ex=WATCHED))
+
+    async def _asked(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
+        """What Redis answers; None where it cannot be asked now."""
         if self._redis is None:
             return None
         try:
-            found: Any = await self._redis.xread({key(turn): after}, block=BLOCK * 1000 if wait else None)
+            found = await command(self._redis)
         except (RedisError, OSError) as error:
             if not self._interrupted:
                 log.warning("live_text_interrupted", error=type(error).__name__)
             self._interrupted = True
             return None
         self._interrupted = False
-        return found[0][1] if found else []
+        return found
 
     async def close(self) -> None:
         """Close the connections."""
@@ -92,6 +103,10 @@ class Listener:
     def answered(self) -> None:
         """A message was told: it stands in the place of any text before it."""
         self._place = None
+
+    async def watch(self, conversation_id: str) -> None:
+        """Say that there is a listener; to be repeated at every look."""
+        await self._live.watch(conversation_id)
 
     async def follow(self, turn: str | None, news: asyncio.Event, seconds: float) -> AsyncGenerator[Update]:
         """What is written in ``turn``, the one at work (None: nothing may be shown), until ``news`` or for ``seconds``.

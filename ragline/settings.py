@@ -114,6 +114,9 @@ class LlmSettings(Group):
 class StreamingSettings(Group):
     enabled: Switch = Field(True, description="Show an answer while a model writes it (widget, API, Telegram).")
     period: PositiveDuration = Field(timedelta(seconds=0.025), description="Time between two additions to a text.")
+    at_once: int = Field(
+        16, ge=1, description="Texts one worker process shows at once; others come when they are whole."
+    )
 
 
 class KnowledgeSettings(Group):

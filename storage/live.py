@@ -16,6 +16,8 @@ from typing import Any
 KEPT = 256
 #: Each of this many entries holds the whole text, so that what was cut off is missed by nobody.
 WHOLE_EVERY = 100
+#: Seconds for which a listener counts as watching since it said so.
+WATCHED = 60
 _TURN = re.compile(r"[0-9a-f-]{36}")
 _PLACE = re.compile(rf"-({_TURN.pattern})-(\d{{1,9}})-(\d{{1,9}})")
 _LAST_ID = re.compile(r"(\d{1,10})(.*)")
@@ -24,6 +26,11 @@ _LAST_ID = re.compile(r"(\d{1,10})(.*)")
 def key(turn_id: str) -> str:
     """The name of a turn's stream."""
     return f"ragline:live:{turn_id}"
+
+
+def watched_key(conversation_id: str) -> str:
+    """What is set while somebody watches a conversation: without it no text is streamed from the model."""
+    return f"ragline:watched:{conversation_id}"
 
 
 def number(round_: int, attempt: int, text: int) -> int:

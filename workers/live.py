@@ -96,6 +96,13 @@ class Live:
         self._failing = False
         self._thread: threading.Thread | None = None
 
+    def watched(self, conversation_id: str) -> bool:
+        """Whether somebody watches the conversation now."""
+        try:
+            return bool(self._redis().exists(live.watched_key(conversation_id)))
+        except RedisError:
+            return False
+
     def begin(self, turn: TurnRow, attempt: int, text: int) -> LiveDraft:
         """The draft of the ``text``-th call of a step's attempt. Listeners are told at once that it begins."""
         draft = LiveDraft(self, turn, attempt, text)

@@ -83,6 +83,11 @@ class Runtime:
     def live(self) -> Live:
         return Live(lambda: self.redis, NEWS, self.settings.streaming.period)
 
+    @cached_property
+    def streams(self) -> threading.Semaphore:
+        """A place for each text that may be shown while it is written."""
+        return threading.Semaphore(self.settings.streaming.at_once)
+
     def sender(self, channel: str, account: str) -> Sender:
         """The sender of an account, one a process. Raises ``PermanentError`` for an account nobody configured."""
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
 from pipeline.senders.base import Sender, Show
@@ -30,15 +30,9 @@ class ShowsWork:
         on_text: OnText | None = None,
     ) -> Completion:
         """See :class:`pipeline.llm.LanguageModel`."""
-
-        def ask(told: OnText | None) -> Completion:
-            return self._model.complete(messages, max_tokens=max_tokens, purpose=purpose, on_text=told)
-
-        with self._shown() as (sender, show):
-            if sender is None or purpose != "answer" or not self._runtime.settings.streaming.enabled:
-                return ask(on_text)
-            with self._growing(sender, show) as write:
-                return ask(write)
+        with self._shown() as (sender, show), ExitStack() as streaming:
+            write = self._writer(sender, show, streaming) if sender and purpose == "answer" else None
+            return self._model.complete(messages, max_tokens=max_tokens, purpose=purpose, on_text=write or on_text)
 
     def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
         """See :class:`pipeline.llm.LanguageModel`."""
@@ -60,15 +54,21 @@ class ShowsWork:
         with sender.working(talk.address) as show:
             yield sender, show
 
-    @contextmanager
-    def _growing(self, sender: Sender, show: Show | None) -> Iterator[OnText | None]:
-        """What the model's text is given to; None where the channel cannot show it."""
-        if not sender.pull:
-            yield None if show is None else lambda text: show(shown(text))
-            return
+    def _writer(self, sender: Sender, show: Show | None, streaming: ExitStack) -> OnText | None:
+        """What takes the model's text as it grows, until ``streaming`` ends.
+
+        None where nobody would see it, or too many texts are shown already: a streamed answer takes ten times the work.
+        """
+        runtime, held = self._runtime, self._held
+        if not runtime.settings.streaming.enabled:
+            return None
+        seen = runtime.live.watched(held.conversation.id) if sender.pull else show is not None
+        if not seen or not runtime.streams.acquire(blocking=False):
+            return None
+        streaming.callback(runtime.streams.release)
+        if show is not None:
+            return lambda text: show(shown(text))
         self._texts += 1
-        draft = self._runtime.live.begin(self._held.turn, self._held.attempt, self._texts)
-        try:
-            yield draft.write
-        finally:
-            draft.finish()
+        draft = runtime.live.begin(held.turn, held.attempt, self._texts)
+        streaming.callback(draft.finish)
+        return draft.write

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeline.errors import AmbiguousSend, FloodWait, NotSent, SendRefused, Undeliverable
 from pipeline.senders import telegram_text
 from pipeline.senders.base import Outgoing, Show
-from pipeline.senders.telegram_progress import Pace, Progress
+from pipeline.senders.telegram_progress import Pace, Progress, is_private
 from ragline.channels import TelegramAccount
 from ragline.errors import RaglineError
 from ragline.logs import get_logger, mask
@@ -110,10 +110,11 @@ class TelegramSender:
         if "chat_id" not in address:
             yield None
             return
-        progress = Progress(self._pace, _target(address))
+        target = _target(address)
+        progress = Progress(self._pace, target)
         showing = _in_loop(_quietly(progress.run(self._connect)))
         try:
-            yield progress.show
+            yield progress.show if is_private(target) else None
         finally:
             if progress.drafted:
                 _in_loop(_called(progress.end))

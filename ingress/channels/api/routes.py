@@ -96,6 +96,12 @@ def mount(inlet: Inlet) -> Mounted:
     async def post_message(
         body: ApiMessage,
         wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the answer.")] = 0,
+        stream: Annotated[
+            bool,
+            Query(
+                description="The answer will be read at `/{message_id}/events`: have it written there from the start."
+            ),
+        ] = False,
         idempotency_key: Annotated[
             Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Storable] | None,
             Header(description="Stands for the body's id where that is missing."),
@@ -111,6 +117,8 @@ def mount(inlet: Inlet) -> Mounted:
             raise HTTPException(
                 409, "this id was used in the conversation for another body; send a new message under a new id"
             )
+        if stream:
+            await inlet.live.watch(accepted.conversation_id)
         state: MessageState | None = None
         if wait:
             state = await answer_of(accepted.message_id, accepted.conversation_id, wait)
