@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from redis.asyncio import Redis
@@ -35,12 +35,12 @@ log = get_logger(__name__)
 class Update:
     """``delta``: from ``offset`` on the text reads ``text``. ``reset``: what was shown is no answer, forget it.
 
-    ``place`` is where the listener stands behind it; None: it has nothing.
+    ``place`` is where the listener stands behind it.
     """
 
     kind: Literal["delta", "reset"]
     data: dict[str, Any]
-    place: Place | None
+    place: Place
 
 
 class Live:
@@ -117,8 +117,9 @@ class Listener:
             self.close()
             self._turn, self._draft, self._last = turn, Draft(), BEGINNING
         if self._place and self._place.turn != turn:
-            yield Update("reset", {}, None)
-            self._place = None
+            place, self._place = self._place, None
+            if place.offset:
+                yield Update("reset", {}, replace(place, offset=0))
         until = time.monotonic() + seconds
         wait = self._reading is not None
         while turn and not news.is_set() and (left := until - time.monotonic()) > 0:

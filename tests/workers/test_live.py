@@ -192,7 +192,7 @@ def test_a_listener_is_told_nothing_of_another_turn_and_forgets_what_came_to_not
     assert text == "Mine"
     # A person took the conversation over, or the turn ended without a word.
     _, seen = asyncio.run(listen(redis_url, None, Place(mine.id, 1001, 3), until=lambda _: True))
-    assert [(update.kind, update.place) for update in seen] == [("reset", None)]
+    assert [(update.kind, update.place) for update in seen] == [("reset", Place(mine.id, 1001, 0))]
 
 
 @pytest.mark.parametrize(

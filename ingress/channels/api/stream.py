@@ -54,4 +54,4 @@ async def events(
             await listener.watch(conversation_id)
             async with contextlib.aclosing(listener.follow(turn, news, POLL)) as updates:
                 async for update in updates:
-                    yield event(update.kind, update.data, f"{state.seq}{update.place or ''}")
+                    yield event(update.kind, update.data, f"{state.seq}{update.place}")

@@ -99,7 +99,7 @@ async def _events(
             await listener.watch(conversation_id)
             async with contextlib.aclosing(listener.follow(found.turn, news, _about(POLL))) as updates:
                 async for update in updates:
-                    yield event(update.kind, update.data, f"{after}{update.place or ''}")
+                    yield event(update.kind, update.data, f"{after}{update.place}")
 
 
 def events(
