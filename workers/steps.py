@@ -13,12 +13,13 @@ import structlog
 from sqlalchemy import Connection
 
 from pipeline.llm import Completion, LanguageModel
+from pipeline.prompts import account_prompts
 from pipeline.run import search_step
 from pipeline.steps.classify import classify, language_of
 from pipeline.steps.deliver import deliver, notice
 from pipeline.steps.generate import generate
 from pipeline.steps.retrieve import Retrieval
-from pipeline.turn import Answer, Classification, Role, Turn, TurnMessage
+from pipeline.turn import Answer, Classification, Turn, TurnMessage
 from ragline.errors import PermanentError, RaglineError, TransientError, safe_text
 from ragline.logs import get_logger
 from storage import outbox, steps, turns
@@ -27,6 +28,7 @@ from storage.outbox import Sending
 from storage.session import DatabaseUnavailable
 from storage.steps import Claim, Done, LeaseLost, Ledger
 from workers.load import degraded
+from workers.memory import memory_of
 from workers.runtime import Runtime
 
 log = get_logger(__name__)
@@ -71,12 +73,16 @@ def run_step(runtime: Runtime, turn_id: str, step: str) -> Outcome:
         if held.status != "processing":
             raise StepHeld(f"turn {turn_id} is over ({held.status})")
         return Outcome(held.conversation_id, [])
-    with structlog.contextvars.bound_contextvars(
-        turn_id=turn_id,
-        step=step,
-        conversation_id=held.conversation.id,
-        channel=held.conversation.channel,
-        message_ids=[message.id for message in held.messages],
+    talk = held.conversation
+    with (
+        structlog.contextvars.bound_contextvars(
+            turn_id=turn_id,
+            step=step,
+            conversation_id=talk.id,
+            channel=talk.channel,
+            message_ids=[message.id for message in held.messages],
+        ),
+        account_prompts(runtime.settings.prompts.folder, talk.channel, talk.account),
     ):
         return _attempt(runtime, held)
 
@@ -225,13 +231,11 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
     classification = Classification.model_validate(held.results["classify"])
     retrieval = Retrieval.model_validate(held.results["retrieve"])
 
-    def history() -> Sequence[tuple[Role, str]]:
-        with runtime.database.read() as session:
-            return turns.history(session, held.conversation.id, before_seq=held.messages[0].seq)
-
     model = _ShowsWork(runtime, held, runtime.model) if runtime.model else None
     level = runtime.load.level() if model else "normal"
-    answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, history=history)
+    answer = generate(
+        classification, retrieval, policy=degraded(runtime.policy, level), model=model, memory=memory_of(runtime, held)
+    )
     if level == "direct_only" and answer.flag == "no_answer" and classification.request == "question":
         answer = answer.model_copy(update={"flag": "overload"})
     done = Done(
