@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.errors import ProviderRefused
 from pipeline.llm import embed
+from pipeline.routes import make_routes
 from ragline.errors import ConfigurationError
 from ragline.settings import Settings
 from storage import embedder as local
@@ -30,15 +31,16 @@ def make_embedder(settings: Settings, name: str | None = None, *, threads: int =
     prefixes = Prefixes(knowledge.query_prefix, knowledge.passage_prefix)
     return local.make_embedder(
         name or knowledge.embedder, threads=threads, prefixes=prefixes,
-        remote=lambda model: RemoteEmbedder(model, prefixes, settings.llm.timeout.total_seconds()),
+        remote=lambda model: RemoteEmbedder(model, prefixes, settings),
     )  # fmt: skip
 
 
 class RemoteEmbedder:
     """A provider's embedding model. Thread-safe. Errors are ``ProviderUnavailable`` and ``ConfigurationError``."""
 
-    def __init__(self, model: str, prefixes: Prefixes, timeout: float) -> None:
-        self._model, self._prefixes, self._timeout = model, prefixes, timeout
+    def __init__(self, model: str, prefixes: Prefixes, settings: Settings) -> None:
+        self._model, self._prefixes, self._settings = model, prefixes, settings.llm
+        self._route = make_routes(settings).pick("embed")
         self._told = model.startswith(_TOLD)
         self._dimensions = 0
         self._lock = threading.Lock()
@@ -70,6 +72,7 @@ class RemoteEmbedder:
         # An empty text is refused by some providers, and has no meaning to lose.
         asked = [text or " " for text in texts]
         try:
-            return embed(self._model, asked, timeout=self._timeout, use=use if self._told else None)
+            told = use if self._told else None
+            return embed(self._model, asked, settings=self._settings, route=self._route, use=told)
         except ProviderRefused as error:
             raise ConfigurationError(f"knowledge.embedder: {error}") from error

@@ -1,44 +1,40 @@
 """The one door to language models, over LiteLLM. Nothing else imports it.
 
-A route is an ordered list of models: the next one is asked after a time-out, a 429, a 5xx or a request too
-long for the model, never after 400, 401 or 403, which would fail, and be paid for, everywhere.
+A route is an ordered list of models: the next one is asked after a time-out, a broken connection, a 429, a 5xx or a
+request too long for the model, never after 400, 401, 403 or 404, which would fail, and be paid for, everywhere.
 """
 
 from __future__ import annotations
 
 import os
-import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import timedelta
-from decimal import Decimal
 from typing import Any, Protocol
 
+from pipeline import calls
+from pipeline.calls import Answered
 from pipeline.errors import ProviderRefused, ProviderUnavailable
-from pipeline.spending import Purpose
+from pipeline.health import Health, process_health
+from pipeline.providers import CallFailed
+from pipeline.routes import Deployment, Routes, deployment, make_routes
+from pipeline.spending import Meter, Modality, Purpose, Quote, Reservation, Used
 from pipeline.turn import Usage
-from ragline.errors import PermanentError, TransientError
 from ragline.logs import get_logger
-from ragline.settings import Settings
+from ragline.settings import LlmSettings, Settings
 
 log = get_logger(__name__)
 
-#: The model of a provider whose key is in the environment, where no route is set.
-DEFAULT_MODELS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("OPENAI_API_KEY", "OPENAI_API_BASE"), "openai/gpt-4.1-mini"),
-    (("GEMINI_API_KEY",), "gemini/gemini-2.5-flash"),
-    (("ANTHROPIC_API_KEY",), "anthropic/claude-haiku-4-5"),
-)
-#: Provider prefix -> environment names of its key and its base address.
-_CREDENTIALS = {
-    "openai": ("OPENAI_API_KEY", "OPENAI_API_BASE"),
-    "azure": ("AZURE_API_KEY", "AZURE_API_BASE"),
-    "gemini": ("GEMINI_API_KEY", "GEMINI_API_BASE"),
-    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_API_BASE"),
-    "ollama_chat": (None, "OLLAMA_API_BASE"),
-    "ollama": (None, "OLLAMA_API_BASE"),
-}
+#: Tokens a picture counts for at most with the models of the default routes, for the quote before the call.
+IMAGE_TOKENS = 2_500
+#: Tokens a second of sound counts for (Gemini), and the fewest bytes it takes, where nobody measured its length.
+SOUND_TOKENS, SOUND_BYTES = 32, 2_000
+#: Less time than this is not worth a call.
+SHORTEST_CALL = 0.5
+#: Seconds before the same model is asked once more; doubles.
+PAUSE = 0.25
+#: Failures that the same model would repeat at once.
+_NOT_AGAIN = ("rate_limit", "too_long")
 
 
 @dataclass(frozen=True)
@@ -100,138 +96,249 @@ class LanguageModel(Protocol):
         ...
 
 
-def text_route(settings: Settings) -> list[str]:
-    """Model names for text: ``llm.routes.text``, else the default model of each provider with a key."""
-    configured = settings.llm.routes.get("text")
-    if configured is not None:
-        return list(configured)
-    return [model for names, model in DEFAULT_MODELS if any(os.environ.get(name) for name in names)]
+class _Unmetered:
+    """Calls that nobody counts: those of the command line, and of tests."""
+
+    def reserve(self, quote: Quote) -> Reservation:
+        return self
+
+    def settle(self, used: Used, *, ms: float) -> None:
+        return
+
+    def release(self, error: str, *, ms: float, charged: bool = False) -> None:
+        return
 
 
-def make_language_model(settings: Settings) -> LanguageModel | None:
-    """The configured language model; None where there is none: the engine then answers direct or unknown."""
-    route = text_route(settings)
-    return LiteLlm(route, settings.llm.timeout) if route else None
+#: The meter of calls that nobody counts.
+UNMETERED: Meter = _Unmetered()
+
+
+def make_language_model(settings: Settings, health: Health | None = None) -> LiteLlm | None:
+    """The configured language models; None where there is none: the engine then answers direct or unknown.
+
+    Raises ``ConfigurationError`` for a route whose key is not in the environment.
+    """
+    routes = make_routes(settings)
+    return LiteLlm(routes, settings.llm, health=health) if routes else None
 
 
 class LiteLlm:
-    """A route of models through LiteLLM. LiteLLM is imported at the first call: it costs seconds and 165 MB."""
+    """The models of the routes, through LiteLLM, which is imported at the first call: it costs seconds and 165 MB."""
 
-    def __init__(self, route: Sequence[str], timeout: timedelta) -> None:
-        self._route = list(route)
-        self._timeout = timeout.total_seconds()
+    def __init__(
+        self, routes: Routes, settings: LlmSettings, *, meter: Meter = UNMETERED, health: Health | None = None
+    ) -> None:
+        self._routes, self._settings, self._meter = routes, settings, meter
+        self._health = health or process_health()
 
-    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
-        last: TransientError | None = None
-        for model in self._route:
-            try:
-                return self._ask(model, messages, max_tokens)
-            except ProviderUnavailable as error:
-                log.warning("model_unavailable", model=model, error=str(error))
-                last = error
-        assert last is not None
-        raise last
+    def metered(self, meter: Meter) -> LiteLlm:
+        """The same models, each call of which is paid from ``meter``."""
+        return LiteLlm(self._routes, self._settings, meter=meter, health=self._health)
+
+    def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        max_tokens: int,
+        purpose: Purpose = "answer",
+        on_text: OnText | None = None,
+    ) -> Completion:
+        litellm, modality, images = _litellm(), _modality(messages), _count(messages, "image_url")
+        told = _Told(on_text)
+
+        def quote(one: Deployment) -> Quote:
+            tokens = calls.estimate_tokens(litellm, one.model, messages) + IMAGE_TOKENS * images
+            return Quote(one.model, purpose, modality, tokens, max_tokens, images=images)
+
+        def ask(one: Deployment, seconds: float) -> Answered:
+            told.begin()
+            return calls.chat(
+                litellm, one, messages,
+                max_tokens=max_tokens, seconds=seconds, tell=told.tell if on_text else None, images=images,
+            )  # fmt: skip
+
+        model, answered = self._first(purpose, modality, quote, ask, told)
+        return Completion(answered.text, _usage(model, answered.used))
+
+    def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
+        litellm = _litellm()
+        length = len(audio.data) / SOUND_BYTES if audio.seconds is None else audio.seconds
+
+        def quote(one: Deployment) -> Quote:
+            most = 200 + round(8 * length)
+            return Quote(one.model, "transcribe", "voice", round(SOUND_TOKENS * length) + 200, most, length)
+
+        def ask(one: Deployment, seconds: float) -> Answered:
+            return calls.transcribe(
+                litellm, one, audio.data, audio.name, audio.mime,
+                audio_seconds=audio.seconds or 0.0, language=language, seconds=seconds,
+            )  # fmt: skip
+
+        model, answered = self._first("transcribe", "voice", quote, ask)
+        return Transcript(answered.text, answered.language or language, _usage(model, answered.used))
 
     def count_tokens(self, text: str) -> int:
-        return int(_litellm().token_counter(model=self._route[0], text=text))
+        route = self._routes.pick("answer")
+        return int(_litellm().token_counter(model=route[0].model if route else "", text=text))
 
-    def _ask(self, model: str, messages: Sequence[dict[str, str]], max_tokens: int) -> Completion:
-        litellm = _litellm()
-        key_name, key, base = _credentials(model)
-        try:
-            response = _within(
-                self._timeout, litellm.completion,
-                model=model, messages=list(messages), max_tokens=max_tokens, temperature=0.2,
-                timeout=self._timeout, max_retries=0, api_key=key, api_base=base,
-            )  # fmt: skip
-        except Exception as error:
-            raise convert_error(error, model, key_name) from error
-        choices = getattr(response, "choices", None) or []
-        text = (choices[0].message.content or "").strip() if choices else ""
-        if not text:
-            raise ProviderUnavailable(f"{model} returned no text")
-        usage = getattr(response, "usage", None)
-        return Completion(
-            text,
-            Usage(
-                tokens_in=int(getattr(usage, "prompt_tokens", 0) or 0),
-                tokens_out=int(getattr(usage, "completion_tokens", 0) or 0),
-                cost=_cost(litellm.completion_cost, response, model),
-                model=model,
-            ),
-        )
-
-
-def embed(model: str, texts: Sequence[str], *, timeout: float, use: str | None = None) -> list[list[float]]:
-    """A vector for each text. ``use`` tells models that ask for it: ``search_query`` or ``search_document``.
-
-    Raises ``ProviderUnavailable`` (worth a retry) or ``ProviderRefused``.
-    """
-    key_name, key, base = _credentials(model)
-    # LiteLLM takes no retries for two of them here; the deadline bounds them too.
-    told = {"input_type": use} if use else {}
-    try:
-        response = _within(
-            timeout, _litellm().embedding, model=model, input=list(texts), timeout=timeout, max_retries=0,
-            api_key=key, api_base=base, encoding_format="float", **told,
+    def _first(
+        self,
+        purpose: Purpose,
+        modality: Modality,
+        quote: Callable[[Deployment], Quote],
+        ask: Callable[[Deployment, float], Answered],
+        told: _Told | None = None,
+    ) -> tuple[str, Answered]:
+        route = self._routes.pick(purpose, modality)
+        if not route:
+            raise ProviderRefused(f"no model is set for {purpose}; set llm.routes.{modality}")
+        return first_answer(
+            route, quote, ask,
+            meter=self._meter, health=self._health, deadline=self._settings.deadline.total_seconds(),
+            again=told.again if told else lambda: None,
         )  # fmt: skip
-    except Exception as error:
-        raise convert_error(error, model, key_name, setting="knowledge.embedder") from error
-    rows = sorted(response.data, key=lambda row: row["index"])
-    if len(rows) != len(texts):
-        raise ProviderUnavailable(f"{model} returned {len(rows)} vectors for {len(texts)} texts")
-    return [list(map(float, row["embedding"])) for row in rows]
 
 
-def _credentials(model: str) -> tuple[str | None, str | None, str | None]:
-    """The environment name of the key, the key and the base address."""
-    key_name, base_name = _CREDENTIALS.get(model.partition("/")[0], (None, None))
-    base = os.environ.get(base_name) if base_name else None
-    # A local server needs no key, but the client library refuses to start without one.
-    return key_name, (os.environ.get(key_name) if key_name else None) or ("none" if base else None), base
+def first_answer(
+    route: Sequence[Deployment],
+    quote: Callable[[Deployment], Quote],
+    ask: Callable[[Deployment, float], Answered],
+    *,
+    meter: Meter,
+    health: Health,
+    deadline: float,
+    again: Callable[[], None] = lambda: None,
+) -> tuple[str, Answered]:
+    """The name of the first model of a route that answers, and what it said.
+
+    ``ask`` is given the seconds it has; ``deadline`` is over all calls. ``again`` is called when one broke off.
+    Raises ``ProviderUnavailable`` with the time after which a model may be asked again, ``ProviderRefused`` or
+    ``BudgetSpent``.
+    """
+    until = health.now() + deadline
+    last: CallFailed | None = None
+    for one in health.candidates(route):
+        for attempt in range(one.max_retries + 1):
+            left = until - health.now()
+            if attempt:
+                time.sleep(min(PAUSE * 2 ** (attempt - 1), max(left, 0)))
+                left = until - health.now()
+            if left < SHORTEST_CALL:
+                raise _exhausted(route, last, health.soonest(route)) from last
+            try:
+                return one.model, _once(one, quote(one), ask, min(left, one.timeout), meter, health)
+            except CallFailed as failed:
+                again()
+                if isinstance(failed.error, ProviderRefused):
+                    raise failed.error from failed
+                log.warning("model_unavailable", model=one.id, kind=failed.kind, error=str(failed.error))
+                last = failed
+                if failed.kind in _NOT_AGAIN:
+                    break
+    raise _exhausted(route, last, health.soonest(route)) from last
 
 
-def convert_error(
-    error: Exception, model: str, key_name: str | None, *, setting: str = "llm.routes.text"
-) -> TransientError | PermanentError:
-    """LiteLLM's (that is, OpenAI's) error classes as ours; the text tells what to do and quotes nothing."""
-    status = getattr(error, "status_code", None)
-    kind = type(error).__name__
-    if kind == "ContextWindowExceededError":
-        return ProviderUnavailable(f"{model}: the request is longer than the model's context")
-    if status in (401, 403):
-        where = key_name or "the provider's key"
-        return ProviderRefused(f"{model} refused the key ({status}); check {where}")
-    if status == 404:
-        return ProviderRefused(f"{model} is not known to the provider (404); check {setting}")
-    if isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429):
-        return ProviderRefused(f"{model} refused the request ({status}, {kind})")
-    headers = getattr(error, "litellm_response_headers", None) or {}
-    wait = str(headers.get("retry-after", ""))
-    retry_after = float(wait) if wait.replace(".", "", 1).isdigit() else None
-    return ProviderUnavailable(f"{model} did not answer ({status or kind})", retry_after)
+def _once(
+    one: Deployment,
+    quote: Quote,
+    ask: Callable[[Deployment, float], Answered],
+    seconds: float,
+    meter: Meter,
+    health: Health,
+) -> Answered:
+    """One call, paid for and counted."""
+    reservation, began = meter.reserve(quote), health.now()
 
+    def ms() -> float:
+        return round((health.now() - began) * 1000, 3)
 
-def _within(seconds: float, call: Callable[..., Any], **arguments: Any) -> Any:
-    """The call's result, or ``TimeoutError``: the client's own time-out is for one read and starts anew each time."""
-    done: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(call(**arguments))
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="model", daemon=True).start()
-    return done.result(seconds)
-
-
-def _cost(completion_cost: Callable[..., float], response: Any, model: str) -> Decimal | None:
     try:
-        return Decimal(repr(completion_cost(completion_response=response, model=model)))
-    except Exception as error:  # LiteLLM raises several unrelated classes for a model without a price
-        log.info("model_unpriced", model=model, reason=type(error).__name__)
-        return None
+        answered = ask(one, seconds)
+    except calls.NoText as failed:
+        reservation.settle(failed.used, ms=ms())
+        health.failed(one, failed.kind, began=began)
+        raise
+    except CallFailed as failed:
+        reservation.release(failed.kind, ms=ms(), charged=failed.charged)
+        health.failed(one, failed.kind, began=began, retry_after=getattr(failed.error, "retry_after", None))
+        raise
+    except BaseException as error:  # who takes the text failed, and it was paid for
+        reservation.release(type(error).__name__, ms=ms(), charged=True)
+        raise
+    reservation.settle(answered.used, ms=ms())
+    health.succeeded(one, began=began)
+    return answered
+
+
+def _exhausted(
+    route: Sequence[Deployment], last: CallFailed | None, wait: float
+) -> ProviderUnavailable | ProviderRefused:
+    names = ", ".join(one.id for one in route)
+    if last is None:
+        return ProviderUnavailable(f"{names}: left alone after failures for another {wait:.0f} s", wait or None)
+    if last.kind == "too_long":
+        return ProviderRefused(f"{last.error} and no other of {names} took it; lower answer.history_tokens")
+    return ProviderUnavailable(str(last.error), wait or None)
+
+
+class _Told:
+    """What the caller was shown of an answer that is being written."""
+
+    def __init__(self, on_text: OnText | None) -> None:
+        self._on_text, self._told = on_text, ""
+
+    def begin(self) -> None:
+        self._told = ""
+
+    def tell(self, text: str) -> None:
+        if self._on_text and text != self._told:
+            self._told = text
+            self._on_text(text)
+
+    def again(self) -> None:
+        """What was shown is void."""
+        if self._told:
+            self.tell("")
+
+
+def embed(
+    model: str, texts: Sequence[str], *, settings: LlmSettings, route: Sequence[Deployment] = (), use: str | None = None
+) -> list[list[float]]:
+    """A vector for each text, of ``model``, or of the first of ``route`` that answers: the places that serve it.
+
+    ``use`` tells models that ask for it: ``search_query`` or ``search_document``. Raises ``ProviderUnavailable`` (worth
+    a retry) or ``ProviderRefused``.
+    """
+    litellm = _litellm()
+
+    def ask(one: Deployment, seconds: float) -> Answered:
+        return calls.embed(litellm, one, texts, seconds=seconds, use=use)
+
+    _, answered = first_answer(
+        route or [deployment(model, settings, "knowledge.embedder")],
+        lambda one: Quote(one.model, "embed"),
+        ask,
+        meter=UNMETERED,
+        health=process_health(),
+        deadline=settings.deadline.total_seconds(),
+    )
+    return list(answered.vectors)
+
+
+def _modality(messages: Sequence[ChatMessage]) -> Modality:
+    """What a request is made of, by its parts; a film counts before a picture."""
+    if _count(messages, "video_url"):
+        return "video"
+    return "image" if _count(messages, "image_url") else "text"
+
+
+def _count(messages: Sequence[ChatMessage], kind: str) -> int:
+    lists = [message["content"] for message in messages if isinstance(message.get("content"), list)]
+    return sum(part.get("type") == kind for parts in lists for part in parts)
+
+
+def _usage(model: str, used: Used) -> Usage:
+    return Usage(tokens_in=used.tokens_in, tokens_out=used.tokens_out, cost=used.cost, model=model)
 
 
 def _litellm() -> Any:

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
 from ragline.channels import Account, channel_specs
 from ragline.errors import ConfigurationError
@@ -78,11 +78,49 @@ class PromptSettings(Group):
     )
 
 
+class ModelEntry(Group):
+    """One model of a route. In ``ragline.yaml`` a name alone will do, where the rest stays as it is."""
+
+    model: str = Field(description="LiteLLM's name of it: provider/model, for Azure azure/deployment.")
+    api_base: str | None = Field(None, description="Address of the server; default: that of the provider's variable.")
+    api_key_env: str | None = Field(
+        None, description="Name of the environment variable that holds the key; default: the provider's."
+    )
+    api_version: str | None = Field(None, description="Azure's API version; default: AZURE_API_VERSION.")
+    timeout: PositiveDuration | None = Field(None, description="Deadline of one call; default: llm.timeout.")
+    max_retries: int | None = Field(
+        None, ge=0, le=10, description="Calls more before the next model is asked; default: llm.max_retries."
+    )
+    extra: dict[str, Any] = Field(
+        default_factory=dict, description="Passed on with each call, such as organization or extra_headers."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return {"model": value} if isinstance(value, str) else value
+
+
+#: What a route is for: a modality, or a purpose that is to have its own.
+RouteName = Literal[
+    "text", "image", "voice", "video",
+    "answer", "classify", "check", "summary", "draft", "caption", "transcribe", "embed",
+]  # fmt: skip
+
+
 class LlmSettings(Group):
-    routes: dict[Literal["text", "image", "voice", "video"], list[str]] = Field(
-        default_factory=dict, description="LiteLLM model names in order of preference, by modality."
+    routes: dict[RouteName, list[ModelEntry]] = Field(
+        default_factory=dict, description="Models in order of preference, by modality, or by purpose over that."
     )
     timeout: PositiveDuration = Field(timedelta(seconds=45), description="Deadline of one call.")
+    deadline: PositiveDuration = Field(
+        timedelta(seconds=90), description="Deadline of one request over all models it is tried on."
+    )
+    max_retries: int = Field(0, ge=0, le=10, description="Calls more of one model before the next one is asked.")
+    cooldown: Duration = Field(
+        timedelta(seconds=15),
+        description="Longest time a model that fails is left alone: 1 s first, doubling. 0: never, but where it asks.",
+    )
 
 
 class KnowledgeSettings(Group):
@@ -281,7 +319,9 @@ def _explain(error: ValidationError, source: str, group: type[BaseModel], prefix
         return f"{source}: {path or 'settings'}: {first['msg'].removeprefix('Value error, ')}"
     model: Any = group
     for part in first["loc"][:-1]:
-        model = model.model_fields[str(part)].annotation
+        # below a mapping or a list the part is a key or a position, and the last argument is what it holds
+        fields = getattr(model, "model_fields", None)
+        model = fields[str(part)].annotation if fields else get_args(model)[-1]
     return f"{source}: unknown setting '{path}': {_nearest(str(first['loc'][-1]), model.model_fields)}"
 
 

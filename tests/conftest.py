@@ -28,6 +28,7 @@ _OURS = (
     "AZURE",
     "GEMINI",
     "ANTHROPIC",
+    "OLLAMA",
     "DATABASE_URL",
     "REDIS_URL",
     "CHROMA_URL",

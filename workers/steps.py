@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -12,9 +13,10 @@ from typing import Literal
 import structlog
 from sqlalchemy import Connection
 
-from pipeline.llm import Completion, LanguageModel
+from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
 from pipeline.prompts import account_prompts
 from pipeline.run import search_step
+from pipeline.spending import Purpose
 from pipeline.steps.classify import classify, language_of
 from pipeline.steps.deliver import deliver, notice
 from pipeline.steps.generate import generate
@@ -163,16 +165,29 @@ class _ShowsWork:
     def __init__(self, runtime: Runtime, held: Claim, model: LanguageModel) -> None:
         self._runtime, self._held, self._model = runtime, held, model
 
-    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
-        conversation = self._held.conversation
-        if conversation.mode == "human":
-            return self._model.complete(messages, max_tokens=max_tokens)
-        sender = self._runtime.sender(conversation.channel, conversation.account)
-        with sender.working(conversation.address):
-            return self._model.complete(messages, max_tokens=max_tokens)
+    def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        max_tokens: int,
+        purpose: Purpose = "answer",
+        on_text: OnText | None = None,
+    ) -> Completion:
+        with self._shown():
+            return self._model.complete(messages, max_tokens=max_tokens, purpose=purpose, on_text=on_text)
+
+    def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
+        with self._shown():
+            return self._model.transcribe(audio, language=language)
 
     def count_tokens(self, text: str) -> int:
         return self._model.count_tokens(text)
+
+    def _shown(self) -> AbstractContextManager[None]:
+        conversation = self._held.conversation
+        if conversation.mode == "human":
+            return nullcontext()
+        return self._runtime.sender(conversation.channel, conversation.account).working(conversation.address)
 
 
 def _view(held: Claim) -> Turn:

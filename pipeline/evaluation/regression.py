@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.asking import Base, Progress, ask_all
-from pipeline.llm import Completion, LanguageModel
+from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
 from pipeline.run import Asked
+from pipeline.spending import Purpose
 from pipeline.turn import Usage
 from ragline.errors import ConfigurationError
 
@@ -62,12 +63,22 @@ class _Prompted:
         self._model, self._asked = model, asked
         self.prompt: str | None = None
 
-    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
+    def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        max_tokens: int,
+        purpose: Purpose = "answer",
+        on_text: OnText | None = None,
+    ) -> Completion:
         whole = json.dumps([list(messages), max_tokens], ensure_ascii=False, sort_keys=True)
         self.prompt = hashlib.sha256(whole.encode()).hexdigest()
         if self._asked:
-            return self._model.complete(messages, max_tokens=max_tokens)
+            return self._model.complete(messages, max_tokens=max_tokens, purpose=purpose, on_text=on_text)
         return Completion("(the model was not asked)", Usage())
+
+    def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
+        return self._model.transcribe(audio, language=language)
 
     def count_tokens(self, text: str) -> int:
         return self._model.count_tokens(text)

@@ -14,7 +14,8 @@ from typing import Literal
 import httpx
 import typer
 
-from pipeline.llm import DEFAULT_MODELS, text_route
+from pipeline.providers import DEFAULTS
+from pipeline.routes import make_routes
 from ragline.channels import TelegramAccount, UmnicoAccount, channel_specs
 from ragline.commands.output import AsJson, console, plain_errors, print_json
 from ragline.errors import ConfigurationError, RaglineError
@@ -249,16 +250,21 @@ def _channels(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
-    route = text_route(settings)
-    if route:
-        yield Finding("language model", "ok", " then ".join(route))
+    try:
+        routes = make_routes(settings).named()
+    except ConfigurationError as error:
+        yield Finding("language model", "fail", str(error))
         return
-    keys = ", ".join(names[0] for names, _ in DEFAULT_MODELS)
-    yield Finding(
-        "language model", "warn", "none: stored answers are sent as written, everything else is unknown",
-        f"put one of {keys} into .env and start again; for a local OpenAI-compatible server set OPENAI_API_BASE; "
-        "to choose models set llm.routes.text in ragline.yaml",
-    )  # fmt: skip
+    for name, route in routes.items():
+        part = "language model" if name == "text" else f"models, {name}"
+        yield Finding(part, "ok", " then ".join(one.id for one in route))
+    if not routes:
+        keys = ", ".join(default.names[0] for default in DEFAULTS)
+        yield Finding(
+            "language model", "warn", "none: stored answers are sent as written, everything else is unknown",
+            f"put one of {keys} into .env and start again; for a local OpenAI-compatible server set OPENAI_API_BASE; "
+            "to choose models set llm.routes.text in ragline.yaml",
+        )  # fmt: skip
 
 
 def _answers(url: str) -> bool:

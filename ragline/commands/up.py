@@ -14,7 +14,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from pipeline.llm import text_route
+from pipeline.routes import text_route
 from ragline.channels import channel_specs
 from ragline.commands.output import console, plain_errors
 from ragline.logs import get_logger

@@ -29,7 +29,7 @@ class Scripted:
     def __init__(self, *texts: str) -> None:
         self.texts, self.asked = list(texts), 0
 
-    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
+    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int, **_: object) -> Completion:
         self.asked += 1
         return Completion(self.texts.pop(0), Usage())
 

@@ -50,7 +50,7 @@ class Quoting:
     def __init__(self, word: str) -> None:
         self.word = word
 
-    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
+    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int, **_: object) -> Completion:
         passages = re.findall(r'<passage number="(\d+)">(.*?)</passage>', messages[1]["content"], re.DOTALL)
         number, text = next((n, text) for n, text in passages if self.word in text)
         return Completion(f"{text.strip().splitlines()[-1]} [{number}]", Usage(model="test/quoting"))

@@ -27,7 +27,9 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
 
 
 def settings(**knowledge: object) -> Settings:
-    return Settings.model_validate({"knowledge": {"embedder": MODEL, **knowledge}, "llm": {"timeout": 10}})
+    return Settings.model_validate(
+        {"knowledge": {"embedder": MODEL, **knowledge}, "llm": {"timeout": 10, "cooldown": 0}}
+    )
 
 
 def test_texts_become_vectors_in_order_and_batches(provider: FakeOpenAI) -> None:

@@ -32,7 +32,7 @@ class ScriptedModel:
         self.text = text
         self.asked: list[Sequence[dict[str, str]]] = []
 
-    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int) -> Completion:
+    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int, **_: object) -> Completion:
         self.asked.append(messages)
         return Completion(self.text, Usage(tokens_in=50, tokens_out=7, cost=Decimal("0.001"), model="test/one"))
 

@@ -5,12 +5,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from pipeline.errors import ProviderRefused, ProviderUnavailable
-from pipeline.llm import LiteLlm, make_language_model, text_route
+from pipeline.health import Health
+from pipeline.llm import UNMETERED, LiteLlm, make_language_model
+from pipeline.routes import text_route
+from pipeline.spending import Meter
 from ragline.settings import Settings
 from tests.support import faults
 from tests.support.fake_openai import FakeOpenAI
@@ -27,8 +30,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
         yield server
 
 
-def llm(*models: str, timeout: float = 5) -> LiteLlm:
-    return LiteLlm(models or ("openai/gpt-4.1-mini",), timedelta(seconds=timeout))
+def llm(*models: str, timeout: float = 5, meter: Meter = UNMETERED, **settings: Any) -> LiteLlm:
+    text = list(models) or ["openai/gpt-4.1-mini"]
+    own = Settings.model_validate({"llm": {"routes": {"text": text}, "timeout": timeout, **settings}})
+    model = make_language_model(own, Health())
+    assert model
+    return model.metered(meter)
 
 
 def test_text_tokens_and_cost_are_those_of_the_provider(server: FakeOpenAI) -> None:

@@ -55,7 +55,7 @@ class Model:
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
 
-    def complete(self, messages: Any, *, max_tokens: int) -> Completion:
+    def complete(self, messages: Any, *, max_tokens: int, **_: Any) -> Completion:
         if self.errors:
             raise self.errors.pop(0)
         return Completion("Two days [1].", Usage(tokens_in=9, tokens_out=3, model="test/model"))
