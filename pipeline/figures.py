@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
@@ -37,8 +37,8 @@ _DAY_MONTH = re.compile(r"(?<![\d.,])(0?[1-9]|[12]\d|3[01])\.(0[1-9]|1[0-2])(?![
 _TIME = re.compile(r"(?<!\d)(\d{1,2}):(\d{2})(?!\d)(?:\s*([ap])\.?m\b)?|(?<!\d)(\d{1,2})\s*([ap])\.?m\b", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<!\d)\d{1,3}(?: \d{3})+(?!\d)(?:[.,]\d{1,2}(?!\d))?|\d+(?:[.,]\d+)*")
 _MONTHS = (
-    "янв jan", "фев feb", "мар mar", "апр apr", "мая май мае may", "июн jun", "июл jul", "авг aug", "сен sep", "окт oct",
-    "ноя nov", "дек dec",
+    "янв jan", "фев feb", "мар mar", "апр apr", "мая май мае may", "июн jun", "июл jul", "авг aug", "сен sep",
+    "окт oct", "ноя nov", "дек dec",
 )  # fmt: skip
 _MONTH_OF = {start: number for number, starts in enumerate(_MONTHS, 1) for start in starts.split()}
 _MONTH_WORD = (
@@ -67,13 +67,19 @@ _TENS = {
     50: "fifty пятьдесят пятидесяти", 60: "sixty шестьдесят шестидесяти", 70: "seventy семьдесят семидесяти",
     80: "eighty восемьдесят восьмидесяти", 90: "ninety девяносто девяноста",
 }  # fmt: skip
-_LARGE = {
-    100: "hundred сто ста двести" , 1000: "thousand тысяча тысячи тысяч тысячу тыс", 1_000_000: "million миллион миллиона миллионов млн",
+_HUNDREDS = {
+    200: "двести двухсот", 300: "триста трехсот", 400: "четыреста", 500: "пятьсот пятисот", 600: "шестьсот",
+    700: "семьсот", 800: "восемьсот", 900: "девятьсот",
 }  # fmt: skip
-_SMALL_WORDS = {word: n for table in (_UNITS, _TEENS, _TENS) for n, words in table.items() for word in words.split()}
-_LARGE_WORDS = {word: n for n, words in _LARGE.items() for word in words.split()} | {"k": 1000, "к": 1000}
-_SMALL_WORDS |= {"полтора": 0, "двести": 200, "триста": 300, "четыреста": 400, "пятьсот": 500}
-del _SMALL_WORDS["полтора"], _LARGE_WORDS["двести"]
+_LARGE = {
+    100: "hundred сто ста", 1000: "thousand тысяча тысячи тысяч тысячу тыс k к",
+    1_000_000: "million миллион миллиона миллионов млн",
+}  # fmt: skip
+_COUNTS = (_UNITS, _TEENS, _TENS, _HUNDREDS)
+_SMALL_WORDS = {word: n for table in _COUNTS for n, words in table.items() for word in words.split()}
+_LARGE_WORDS = {word: n for n, words in _LARGE.items() for word in words.split()}
+#: Of the large ones those that count by themselves: "a hundred", "сто".
+_ALONE = ("сто", "ста", "тысяча", "тысячу", "hundred", "thousand")
 _CURRENCIES = {
     "rub": r"₽|руб\w*|р\.|rub\b|rou?bles?", "usd": r"\$|usd\b|dollars?|доллар\w*", "eur": r"€|eur\b|euros?|евро",
     "gbp": r"£|gbp\b|pounds?", "kzt": r"₸|тенге|kzt\b|tenge", "uah": r"₴|грн|гривен\w*|гривн\w*|uah\b",
@@ -121,7 +127,7 @@ class Figures:
                 return bool(figure.values & self.values["number"])
             return any(f"{figure.currency} {value}" in self.money for value in figure.values)
         if figure.kind == "link":
-            return any(own == value or own.startswith(f"{value}/") and "/" not in value
+            return any(own == value or (own.startswith(f"{value}/") and "/" not in value)
                        for value in figure.values for own in self.values["link"])  # fmt: skip
         return bool(figure.values & self.values[figure.kind])
 
@@ -164,7 +170,13 @@ def _phone(text: str) -> str:
     return "".join(filter(str.isdigit, text))[-10:]
 
 
-_CANONICAL = {"email": str.lower, "link": _link, "phone": _phone, "handle": str.lower, "code": str}
+_CANONICAL: dict[str, Callable[[str], str]] = {
+    "email": str.lower,
+    "link": _link,
+    "phone": _phone,
+    "handle": str.lower,
+    "code": str,
+}
 _PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("email", _EMAIL), ("link", _LINK), ("handle", _HANDLE), ("phone", _PHONE), ("code", _LONG_CODE),
 )  # fmt: skip
@@ -200,11 +212,8 @@ def _as_date(day: int, month: int) -> Figure:
 def _times(text: str, evidence: bool) -> tuple[str, list[Figure]]:
     found: list[Figure] = []
     for match in _TIME.finditer(text):
-        hour, minute, half = (
-            int(match.group(1) or match.group(4)),
-            int(match.group(2) or 0),
-            match.group(3) or match.group(5),
-        )
+        hour, minute = int(match.group(1) or match.group(4)), int(match.group(2) or 0)
+        half = match.group(3) or match.group(5)
         if half and hour <= 12:
             hour = hour % 12 + (12 if half.lower() == "p" else 0)
         values = {f"{hour}:{minute:02}"}
@@ -257,7 +266,7 @@ def _worded(text: str) -> Iterator[Figure]:
         value, place = _SMALL_WORDS.get(word, 0), place + 1
         if value in _TENS and place < len(words) and 0 < _SMALL_WORDS.get(words[place].group(), 0) < 10:
             value, place = value + _SMALL_WORDS[words[place].group()], place + 1
-        if value == 0 and word in ("сто", "ста", "тысяча", "тысячу", "hundred", "thousand"):
+        if value == 0 and word in _ALONE and not text[: first.start()].rstrip()[-1:].isdigit():
             value = _LARGE_WORDS[word]
         elif value and place < len(words) and len(words[place].group()) > 1 and words[place].group() in _LARGE_WORDS:
             value, place = value * _LARGE_WORDS[words[place].group()], place + 1

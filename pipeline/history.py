@@ -53,13 +53,16 @@ class Memory(Protocol):
         ...
 
 
+_NOTHING = Usage()
+
+
 @dataclass(frozen=True)
 class Remembered:
     """What goes into a prompt. ``usage``: of the notes, where they were written anew."""
 
     summary: str = ""
     lines: Sequence[tuple[Role, str]] = ()
-    usage: Usage = Usage()
+    usage: Usage = _NOTHING
 
     @property
     def texts(self) -> list[str]:

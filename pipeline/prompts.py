@@ -2,7 +2,7 @@
 
 Front matter names the ``version``, the ``variables``, the ``modality`` and a ``description``; a variable that is
 missing, unknown or undeclared is an error. Customers' and knowledge text reach a prompt only through :func:`as_data`,
-in blocks that carry the key of their request. Templates run in a sandbox: they can read their variables and nothing else.
+in blocks that carry the key of their request. Templates run in a sandbox: they read their variables and nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Any
 import jinja2
 import yaml
 from jinja2 import FunctionLoader, StrictUndefined, TemplateError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ragline.errors import ConfigurationError
 
@@ -62,8 +63,8 @@ class Template:
     """One template, its includes put in.
 
     ``version`` goes to the ledger: the file's own, ``+`` the sum of those of the blocks it includes (each of them only
-    grows, and so does the sum), and for a text that is not the packaged one ``~`` and four digits of its digest. ``accepts``: what may be given to it, of which it uses
-    ``variables``. ``path``: where it was read.
+    grows, and so does the sum), and for a text that is not the packaged one ``~`` and four digits of its digest.
+    ``accepts``: what may be given to it, of which it uses ``variables``. ``path``: where it was read.
     """
 
     name: str

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.envelope import Kind
 
 Role = Literal["customer", "assistant", "operator"]
+#: What the customer's question came as. Several kinds at once count as the first of: image, video, voice, document.
+Modality = Literal["text", "image", "voice", "video", "document"]
 Mode = Literal["direct", "grounded", "clarify", "smalltalk", "unknown"]
 
 
@@ -65,9 +67,12 @@ class Classification(Frozen):
     request: Literal["question", "greeting", "thanks", "farewell", "human", "unreadable", "choice"]
     question: str
     choice: Choice | None = None
-    modality: Literal["text", "image", "voice", "video", "document"] = Field(
-        "text", description="What came beside or instead of writing."
-    )
+    modality: Modality = "text"
+
+    @property
+    def asked(self) -> str:
+        """What a model is shown as the customer's message."""
+        return self.question
 
 
 class Citation(Frozen):

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection
 
 from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
+from pipeline.memory import SqlMemory, memory_of
 from pipeline.prompts import account_prompts
 from pipeline.run import search_step
 from pipeline.spending import Purpose
@@ -30,7 +31,6 @@ from storage.outbox import Sending
 from storage.session import DatabaseUnavailable
 from storage.steps import Claim, Done, LeaseLost, Ledger
 from workers.load import degraded
-from workers.memory import memory_of
 from workers.runtime import Runtime
 
 log = get_logger(__name__)
@@ -248,9 +248,10 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
 
     model = _ShowsWork(runtime, held, runtime.model) if runtime.model else None
     level = runtime.load.level() if model else "normal"
-    answer = generate(
-        classification, retrieval, policy=degraded(runtime.policy, level), model=model, memory=memory_of(runtime, held)
-    )
+    talk = held.conversation
+    lines = SqlMemory(runtime.database, talk.id, held.messages[0].seq, runtime.clock)
+    memory = memory_of(runtime.settings, talk.channel, talk.account, lines)
+    answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, memory=memory)
     if level == "direct_only" and answer.flag == "no_answer" and classification.request == "question":
         answer = answer.model_copy(update={"flag": "overload"})
     done = Done(

@@ -12,9 +12,8 @@ from typing import Literal
 from pipeline.handlers.text import as_question
 from pipeline.steps.clarify import Offers, choose
 from pipeline.steps.requests import request_of
-from pipeline.turn import Classification, Turn
+from pipeline.turn import Classification, Modality, Turn
 
-Modality = Literal["text", "image", "voice", "video", "document"]
 _MODALITIES: dict[str, Modality] = {
     "voice": "voice", "audio": "voice", "video": "video", "document": "document", "photo": "image",
 }  # fmt: skip
@@ -47,9 +46,9 @@ def classify(turn: Turn, *, offers: Offers = lambda _: None) -> Classification:
 
 
 def _modality(turn: Turn) -> Modality:
-    """The first modality beside text, in the order in which the answer has to make allowance for it."""
+    """What the messages came as."""
     sent = {_MODALITIES.get(message.kind, "text") for message in turn.messages}
-    order: tuple[Modality, ...] = ("voice", "video", "document", "image")
+    order: tuple[Modality, ...] = ("image", "video", "voice", "document")
     return next((one for one in order if one in sent), "text")
 
 

@@ -79,9 +79,9 @@ def _request(classification: Classification, sources: Sequence[Source], past: Re
         "passages": [{"title": as_data(one.title), "text": as_data(one.text)} for one in sources],
         "summary": as_data(past.summary),
         "history": [(role, as_data(text)) for role, text in past.lines],
-        "question": as_data(classification.question),
+        "question": as_data(classification.asked),
     }
-    key = block_key(classification.question, *past.texts, *(one.whole for one in sources))
+    key = block_key(classification.asked, *past.texts, *(one.whole for one in sources))
     empty = template.render(key="", passages=[], summary="", history=[], question="")
     messages = [
         {"role": "system", "content": rules},
@@ -102,7 +102,7 @@ def _judged(
     if request.key in reply.text:
         return Verdict("leak"), Usage()
     verdict = check(
-        reply, sources, question=classification.question, earlier=past.texts, instructions=request.instructions,
+        reply, sources, question=classification.asked, earlier=past.texts, instructions=request.instructions,
         max_tokens=max_tokens,
     )  # fmt: skip
     if verdict.reason or not by_model:
@@ -111,8 +111,8 @@ def _judged(
     cited = [{"title": as_data(sources[n].title), "text": as_data(sources[n].text)} for n in reply.cited]
     completion = model.complete(
         template.messages(
-            key=block_key(reply.text, classification.question, *(sources[n].whole for n in reply.cited)),
-            passages=cited, question=as_data(classification.question), answer=as_data(reply.text),
+            key=block_key(reply.text, classification.asked, *(sources[n].whole for n in reply.cited)),
+            passages=cited, question=as_data(classification.asked), answer=as_data(reply.text),
         ),
         max_tokens=_VERDICT_TOKENS, purpose="check",
     )  # fmt: skip

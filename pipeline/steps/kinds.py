@@ -1,4 +1,4 @@
-"""What kind of request a message is, by a language model, where no stored answer is sure and the settings ask for it."""
+"""What kind of request a message is, by a language model: where no stored answer is sure and the settings say so."""
 
 from __future__ import annotations
 
