@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pipeline.grounding import Reply, Source, Verdict, check, read_reply
 from pipeline.history import Memory, Remembered, remember
 from pipeline.llm import ChatMessage, LanguageModel
+from pipeline.orders import gives_orders
 from pipeline.prompts import as_data, block_key, ledger_version, load
 from pipeline.steps.replies import citation, unknown
 from pipeline.steps.retrieve import Passage, Retrieval
@@ -49,6 +50,9 @@ def grounded(
 
     Its usage is that of all calls: notes on the conversation, both attempts, the checks. Raises what the model raises.
     """
+    retrieval = _without_orders(retrieval)
+    if not retrieval.passages:
+        return unknown("unknown", classification.language, flag="no_answer", confidence=retrieval.confidence)
     sources = [Source(p.question or p.heading or "", p.answer) for p in retrieval.passages]
     past = remember(memory, tokens=history_tokens, model=model)
     request = _request(classification, sources, past)
@@ -70,6 +74,16 @@ def grounded(
         said = [{"role": "assistant", "content": completion.text}, {"role": "user", "content": again}]
         messages = [*request.messages, *said]
     return _unknown(classification, retrieval, request, usage, "unsupported")
+
+
+def _without_orders(retrieval: Retrieval) -> Retrieval:
+    """Without the passages that tell a machine what to do: nobody wrote those for customers."""
+    planted = {passage.id for passage in retrieval.passages if gives_orders(passage.answer)}
+    if not planted:
+        return retrieval
+    log.warning("passages_give_orders", items=sorted(planted))
+    clean = tuple(passage for passage in retrieval.passages if passage.id not in planted)
+    return retrieval.model_copy(update={"passages": clean})
 
 
 def _request(classification: Classification, sources: Sequence[Source], past: Remembered) -> _Request:
