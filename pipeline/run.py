@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from pipeline.llm import LanguageModel
+from pipeline.prompts import account_prompts
 from pipeline.search import Searcher
 from pipeline.steps.clarify import retrieval_of
 from pipeline.steps.classify import classify
@@ -57,6 +58,8 @@ def make_policy(settings: Settings) -> Policy:
         clarify_threshold=own.clarify_threshold,
         history_tokens=own.history_tokens,
         max_tokens=own.max_tokens,
+        ground_check=own.ground_check == "llm",
+        classify_with_llm=own.classify_with_llm,
     )
 
 
@@ -132,7 +135,10 @@ def ask(
     retrieval = timed(
         "retrieve", lambda: search_step(classification, searcher=searcher, k=k, channel=channel, locale=locale)
     )
-    answer = timed("generate", lambda: generate(classification, retrieval, policy=make_policy(settings), model=model))
+    with account_prompts(settings.prompts.folder):
+        answer = timed(
+            "generate", lambda: generate(classification, retrieval, policy=make_policy(settings), model=model)
+        )
     return Asked(
         answer=answer.text,
         mode=answer.mode,

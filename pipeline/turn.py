@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.envelope import Kind
 
 Role = Literal["customer", "assistant", "operator"]
+#: What the customer's question came as. Several kinds at once count as the first of: image, video, voice, document.
+Modality = Literal["text", "image", "voice", "video", "document"]
 Mode = Literal["direct", "grounded", "clarify", "smalltalk", "unknown"]
 
 
@@ -65,6 +67,12 @@ class Classification(Frozen):
     request: Literal["question", "greeting", "thanks", "farewell", "human", "unreadable", "choice"]
     question: str
     choice: Choice | None = None
+    modality: Modality = "text"
+
+    @property
+    def asked(self) -> str:
+        """What a model is shown as the customer's message."""
+        return self.question
 
 
 class Citation(Frozen):
@@ -86,6 +94,18 @@ class Usage(Frozen):
     model: str | None = None
     template: str | None = None
     template_version: str | None = None
+
+    def __add__(self, later: Usage) -> Usage:
+        """What both cost together; unpriced where one of them is. Named after the later one where it has a name."""
+        summed: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            mine, other = getattr(self, name), getattr(later, name)
+            counted = isinstance(mine, int | float | Decimal) or name == "cost"
+            if counted:
+                summed[name] = None if mine is None or other is None else mine + other
+            else:
+                summed[name] = other or mine
+        return Usage(**summed)
 
 
 class Answer(Frozen):

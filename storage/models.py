@@ -431,3 +431,14 @@ class KnowledgeHead(SQLModel, table=True):
     revision: str = Field(max_length=64, description="SHA-256 of the phrasings it was trained from.")
     body: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = _now()
+
+
+class ConversationSummary(SQLModel, table=True):
+    """Notes on the older part of a long conversation: what models are shown of it in the place of its lines."""
+
+    __tablename__: ClassVar[Any] = "conversation_summary"
+
+    conversation_id: str = Field(foreign_key="conversation.id", primary_key=True, max_length=36)
+    upto: int = Field(description="The last line, by its seq, that the notes are on.")
+    text: str = Field(sa_type=Text)
+    updated_at: datetime = _now()

@@ -60,8 +60,9 @@ class ShowsWork:
         None where nobody would see it, or too many texts are shown already: a streamed answer takes ten times the work.
         """
         runtime, held = self._runtime, self._held
-        if not runtime.settings.streaming.enabled:
-            return None
+        settings = runtime.settings
+        if not settings.streaming.enabled or settings.answer.ground_check == "llm":
+            return None  # what a model is to judge first is shown when it has
         seen = runtime.live.watched(held.conversation.id) if sender.pull else show is not None
         if not seen or not runtime.streams.acquire(blocking=False):
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -12,12 +12,14 @@ from typing import Literal
 import structlog
 from sqlalchemy import Connection
 
+from pipeline.memory import SqlMemory, memory_of
+from pipeline.prompts import account_prompts
 from pipeline.run import search_step
 from pipeline.steps.classify import classify, language_of
 from pipeline.steps.deliver import deliver, notice
 from pipeline.steps.generate import generate
 from pipeline.steps.retrieve import Retrieval
-from pipeline.turn import Answer, Classification, Role, Turn, TurnMessage
+from pipeline.turn import Answer, Classification, Turn, TurnMessage
 from ragline.errors import PermanentError, RaglineError, TransientError, safe_text
 from ragline.logs import get_logger
 from storage import outbox, steps, turns
@@ -71,12 +73,16 @@ def run_step(runtime: Runtime, turn_id: str, step: str) -> Outcome:
         if held.status != "processing":
             raise StepHeld(f"turn {turn_id} is over ({held.status})")
         return Outcome(held.conversation_id, [])
-    with structlog.contextvars.bound_contextvars(
-        turn_id=turn_id,
-        step=step,
-        conversation_id=held.conversation.id,
-        channel=held.conversation.channel,
-        message_ids=[message.id for message in held.messages],
+    talk = held.conversation
+    with (
+        structlog.contextvars.bound_contextvars(
+            turn_id=turn_id,
+            step=step,
+            conversation_id=talk.id,
+            channel=talk.channel,
+            message_ids=[message.id for message in held.messages],
+        ),
+        account_prompts(runtime.settings.prompts.folder, talk.channel, talk.account),
     ):
         return _attempt(runtime, held)
 
@@ -207,13 +213,12 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
     classification = Classification.model_validate(held.results["classify"])
     retrieval = Retrieval.model_validate(held.results["retrieve"])
 
-    def history() -> Sequence[tuple[Role, str]]:
-        with runtime.database.read() as session:
-            return turns.history(session, held.conversation.id, before_seq=held.messages[0].seq)
-
     model = ShowsWork(runtime, held, runtime.model) if runtime.model else None
     level = runtime.load.level() if model else "normal"
-    answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, history=history)
+    talk = held.conversation
+    lines = SqlMemory(runtime.database, talk.id, held.messages[0].seq, runtime.clock)
+    memory = memory_of(runtime.settings, talk.channel, talk.account, lines)
+    answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, memory=memory)
     if level == "direct_only" and answer.flag == "no_answer" and classification.request == "question":
         answer = answer.model_copy(update={"flag": "overload"})
     done = Done(

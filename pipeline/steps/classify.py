@@ -12,8 +12,11 @@ from typing import Literal
 from pipeline.handlers.text import as_question
 from pipeline.steps.clarify import Offers, choose
 from pipeline.steps.requests import request_of
-from pipeline.turn import Classification, Turn
+from pipeline.turn import Classification, Modality, Turn
 
+_MODALITIES: dict[str, Modality] = {
+    "voice": "voice", "audio": "voice", "video": "video", "document": "document", "photo": "image",
+}  # fmt: skip
 _CYRILLIC = re.compile(r"[а-яёіїєґў]", re.IGNORECASE)
 _LATIN = re.compile(r"[a-z]", re.IGNORECASE)
 _CYRILLIC_LOCALES = ("ru", "uk", "be", "kk", "ky", "bg", "sr")
@@ -33,12 +36,20 @@ def classify(turn: Turn, *, offers: Offers = lambda _: None) -> Classification:
 
     ``offers`` finds what the customer was offered to choose from; a choice needs no search.
     """
-    question = as_question(turn.messages)
+    question, modality = as_question(turn.messages), _modality(turn)
     if choice := choose(turn, offers):
         spoken = language_of(choice.question or question, turn.locale)
         return Classification(language=spoken, request="choice", question=choice.question, choice=choice)
     language = language_of(question, turn.locale)
-    return Classification(language=language, request=_request(turn, question), question=question)
+    request = _request(turn, question)
+    return Classification(language=language, request=request, question=question, modality=modality)
+
+
+def _modality(turn: Turn) -> Modality:
+    """What the messages came as."""
+    sent = {_MODALITIES.get(message.kind, "text") for message in turn.messages}
+    order: tuple[Modality, ...] = ("image", "video", "voice", "document")
+    return next((one for one in order if one in sent), "text")
 
 
 def _request(turn: Turn, question: str) -> Literal["question", "greeting", "thanks", "farewell", "human", "unreadable"]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 
-#: Marks of the passages used, which the answer does not keep, and what may become one; the word that declines.
-_MARK = re.compile(r"\s*\[\d{1,2}(?:\s*,\s*\d{1,2})*\]")
-_HALF_MARK = re.compile(r"\[[\d,\s]*")
+#: What the finished answer does not keep (see :func:`pipeline.grounding.read_reply`): marks of the passages used, and
+#: markers of a prompt's blocks. The word that declines.
+_MARK = re.compile(r"\s*\[\d{1,2}(?:\s*[,;]\s*\d{1,2})*\]")
+_BLOCKS = ("passages", "passage", "customer", "history", "summary", "answer")
+_BLOCK = re.compile(rf"</?(?:{'|'.join(_BLOCKS)})\b[^>]{{0,80}}>", re.IGNORECASE)
 _DECLINED = "NO_ANSWER"
+#: Their halves, at the end of what has come.
+_HALF_MARK = re.compile(r"\[[\d,;\s]*")
+_HALF_BLOCK = re.compile(r"</?(\w*)([^>]{0,80})")
 _HALVES = tuple(_DECLINED[:length] for length in range(len(_DECLINED) - 1, 0, -1))
 
 
@@ -16,15 +21,25 @@ def shown(text: str) -> str:
 
     Empty as soon as the model declines: what it wrote before is then no answer either.
     """
+    text = _MARK.sub("", _without_half_mark(text))
+    text = _without_half_block(_BLOCK.sub("", text))
     if _DECLINED in text:
         return ""
     half = next((half for half in _HALVES if text.endswith(half)), "")
-    return _MARK.sub("", _certain(text.removesuffix(half))).lstrip()
+    return text.removesuffix(half).strip()
 
 
-def _certain(text: str) -> str:
-    """``text`` without a mark that is not whole yet and the white space before it, which would go with the mark."""
+def _without_half_mark(text: str) -> str:
+    """Also without the white space before it, which would go with the mark."""
     at = text.rfind("[")
-    if at >= 0 and _HALF_MARK.fullmatch(text, at):
-        text = text[:at]
-    return text.rstrip()
+    return text[:at].rstrip() if at >= 0 and _HALF_MARK.fullmatch(text, at) else text
+
+
+def _without_half_block(text: str) -> str:
+    for bracket in re.finditer("<", text):
+        half = _HALF_BLOCK.fullmatch(text, bracket.start())
+        if half is not None:
+            name, rest = half[1].lower(), half[2].strip()
+            if name in _BLOCKS if rest else any(block.startswith(name) for block in _BLOCKS):
+                return text[: bracket.start()]
+    return text

@@ -67,7 +67,7 @@ def test_the_passages_are_asked_about_and_the_ledger_knows_it(world: tuple[FakeO
     spent = provider.totals()
     assert run.tokens_in == spent.prompt_tokens - before.prompt_tokens
     assert run.tokens_out == spent.completion_tokens - before.completion_tokens
-    assert (run.template, run.template_version) == ("text_answer_template", "1.1")
+    assert (run.template, run.template_version) == ("text_answer_template", "2+1.2+3")
     assert replied["usage"]["tokens_in"] == run.tokens_in
     assert Decimal(replied["usage"]["cost"]) == run.cost
     assert run.cost
@@ -75,15 +75,15 @@ def test_the_passages_are_asked_about_and_the_ledger_knows_it(world: tuple[FakeO
 
 def test_earlier_lines_of_the_conversation_are_in_the_prompt(world: tuple[FakeOpenAI, Stack]) -> None:
     provider, stack = world
-    provider.enqueue("Remembered line [1].")
+    provider.enqueue("Answer number thirteen, remembered [1].")
     ask(stack, "g2", "How heavy is the lawn mower?")
     ask(stack, "g2", "And the cookbook?")
     prompt = str(provider.requests[-1].body)
     assert "How heavy is the lawn mower?" in prompt
-    assert "Remembered line." in prompt
+    assert "Answer number thirteen, remembered." in prompt
     ask(stack, "g3", "Another customer")
     assert "lawn mower?\\ncustomer" not in str(provider.requests[-1].body)
-    assert "Remembered line." not in str(provider.requests[-1].body)
+    assert "Answer number thirteen, remembered." not in str(provider.requests[-1].body)
 
 
 def test_an_outage_that_ends_is_survived(world: tuple[FakeOpenAI, Stack]) -> None:
