@@ -96,23 +96,28 @@ class Listener:
         self._live = live
         self._place = place
         self._turn: str | None = None
+        self._answered: str | None = None
         self._draft = Draft()
         self._last = BEGINNING
         self._reading: asyncio.Task[Entries | None] | None = None
+        self._saying: asyncio.Task[None] | None = None
 
     def answered(self) -> None:
-        """A message was told: it stands in the place of any text before it."""
-        self._place = None
+        """A message was told: it stands in the place of any text before it, of whose turn nothing more is told."""
+        self._place, self._answered = None, self._turn
 
-    async def watch(self, conversation_id: str) -> None:
-        """Say that there is a listener; to be repeated at every look."""
-        await self._live.watch(conversation_id)
+    def watch(self, conversation_id: str) -> None:
+        """Say that there is a listener; to be repeated at every look. Nothing waits for it."""
+        if self._saying is None or self._saying.done():
+            self._saying = asyncio.ensure_future(self._live.watch(conversation_id))
 
     async def follow(self, turn: str | None, news: asyncio.Event, seconds: float) -> AsyncGenerator[Update]:
         """What is written in ``turn``, the one at work (None: nothing may be shown), until ``news`` or for ``seconds``.
 
         ``news`` is clear afterwards.
         """
+        if turn == self._answered:
+            turn = None
         if turn != self._turn:
             self.close()
             self._turn, self._draft, self._last = turn, Draft(), BEGINNING

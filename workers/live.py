@@ -163,5 +163,8 @@ class Live:
                 draft.lost()
             self._failing = True
             return False
+        except Exception:  # a fault of ours costs these texts, and not those to come
+            log.exception("live_text_broke")
+            return True
         self._failing = False
         return True

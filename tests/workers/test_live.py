@@ -195,6 +195,25 @@ def test_a_listener_is_told_nothing_of_another_turn_and_forgets_what_came_to_not
     assert [(update.kind, update.place) for update in seen] == [("reset", Place(mine.id, 1001, 0))]
 
 
+def test_after_its_message_a_text_is_not_told_again(redis: Redis, redis_url: str, writer: Live) -> None:
+    """A second part of the answer may be on its way."""
+    mine = turn()
+    writer.begin(mine, 1, 1).write("Mine")
+    wait_until(lambda: text_of(redis, mine) == "Mine", 5, "the text")
+
+    async def scenario() -> list[list[str]]:
+        reader, told = Reader(redis_url), []
+        listener = Listener(reader)
+        for _ in range(2):
+            told.append([update.data["text"] async for update in listener.follow(mine.id, asyncio.Event(), 0.3)])
+            listener.answered()
+        listener.close()
+        await reader.close()
+        return told
+
+    assert asyncio.run(scenario()) == [["Mine"], []]
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

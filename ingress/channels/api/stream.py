@@ -51,7 +51,7 @@ async def events(
             if state.final:
                 yield event("final", view(state), str(state.seq))
                 return
-            await listener.watch(conversation_id)
+            listener.watch(conversation_id)
             async with contextlib.aclosing(listener.follow(turn, news, POLL)) as updates:
                 async for update in updates:
                     yield event(update.kind, update.data, f"{state.seq}{update.place}")

@@ -96,7 +96,7 @@ async def _events(
             if found.typing != typing:
                 typing = found.typing
                 yield event("typing", {"on": typing})
-            await listener.watch(conversation_id)
+            listener.watch(conversation_id)
             async with contextlib.aclosing(listener.follow(found.turn, news, _about(POLL))) as updates:
                 async for update in updates:
                     yield event(update.kind, update.data, f"{after}{update.place}")
