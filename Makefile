@@ -39,13 +39,14 @@ lint: $(STAMP) ## Check style, types, imports and the schema
 		DATABASE_URL="sqlite:///$$scratch/check.sqlite3" RAGLINE_CONFIG=/dev/null sh -c \
 		'$(BIN)/ragline db upgrade && $(BIN)/ragline db check'
 
-bench: $(STAMP) ## Measure import, retrieval, pipeline, ingress and history, each beside its yardstick
+bench: $(STAMP) ## Measure import, retrieval, pipeline, ingress, history and streaming
 	$(BIN)/python -m bench.kb_import
 	$(BIN)/python -m bench.retrieval_latency
 	$(BIN)/python -m bench.pipeline --database sqlite
 	$(BIN)/python -m bench.pipeline --database postgresql
 	$(BIN)/python -m bench.ingress
 	$(BIN)/python -m bench.history
+	$(BIN)/python -m bench.streaming
 
 chaos: $(STAMP) ## Kill and break everything under load, on both databases, and show that the test has teeth
 	$(BIN)/python -m tests.chaos --database sqlite

@@ -20,6 +20,7 @@ from ingress.background import Background
 from ingress.channels.base import Inlet, Mounted
 from ingress.headers import Frame
 from ingress.hints import Hints
+from ingress.live import Live
 from ingress.wakeups import Wakeups
 from ingress.webhooks import Application, Webhooks
 from ragline import __version__
@@ -52,11 +53,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         hints = Hints(settings)
         acceptor = Acceptor(database, hints, observe=counted.accepted)
         wakeups = Wakeups(settings.redis_url)
+        live = Live(settings.redis_url)
         background = Background()
         app.state.wakeups = wakeups
         try:
             background.start("wakeups", wakeups.run)
-            for name, mounted in _mount(Inlet(settings, acceptor, database, wakeups)).items():
+            for name, mounted in _mount(Inlet(settings, acceptor, database, wakeups, live)).items():
                 app.include_router(mounted.router)
                 webhooks.add(mounted.webhooks)
                 for run in mounted.background:
@@ -67,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             # In this order: nothing new comes in, what is in is committed, then its hints go out.
             wakeups.stop()
             await background.close()
+            await live.close()
             await asyncio.to_thread(acceptor.close)
             await asyncio.to_thread(hints.close)
             await counted.close()

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from pipeline.llm import LanguageModel
 from pipeline.masking import masked
+from pipeline.prompts import account_prompts
 from pipeline.search import Searcher
 from pipeline.steps.clarify import retrieval_of
 from pipeline.steps.classify import classify
@@ -60,6 +61,8 @@ def make_policy(settings: Settings) -> Policy:
         longest=max(1, round(settings.media.longest.total_seconds() / 60)),
         history_tokens=own.history_tokens,
         max_tokens=own.max_tokens,
+        ground_check=own.ground_check == "llm",
+        classify_with_llm=own.classify_with_llm,
     )
 
 
@@ -136,7 +139,10 @@ def ask(
         "retrieve", lambda: search_step(classification, searcher=searcher, k=k, channel=channel, locale=locale)
     )
     shown = masked(model, settings) if model else None
-    answer = timed("generate", lambda: generate(classification, retrieval, policy=make_policy(settings), model=shown))
+    with account_prompts(settings.prompts.folder):
+        answer = timed(
+            "generate", lambda: generate(classification, retrieval, policy=make_policy(settings), model=shown)
+        )
     return Asked(
         answer=answer.text,
         mode=answer.mode,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -99,6 +99,18 @@ class Usage(Frozen):
     model: str | None = None
     template: str | None = None
     template_version: str | None = None
+
+    def __add__(self, later: Usage) -> Usage:
+        """What both cost together; unpriced where one of them is. Named after the later one where it has a name."""
+        summed: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            mine, other = getattr(self, name), getattr(later, name)
+            counted = isinstance(mine, int | float | Decimal) or name == "cost"
+            if counted:
+                summed[name] = None if mine is None or other is None else mine + other
+            else:
+                summed[name] = other or mine
+        return Usage(**summed)
 
 
 class Answer(Frozen):

@@ -27,6 +27,9 @@ class Account(Group):
         "resend",
         description="What to do with a send nobody can say arrived: resend once, or keep for a person.",
     )
+    memory: Switch = Field(
+        True, description="Models are shown the earlier conversation; off: each message stands alone."
+    )
 
 
 class TelegramAccount(Account):

@@ -49,6 +49,11 @@ def _on_off(value: object) -> object:
     return {"on": True, "off": False}.get(str(value).lower(), value)
 
 
+def off_word(value: object) -> object:
+    """YAML reads a bare ``off`` as false."""
+    return "off" if value is False else value
+
+
 #: A time span; seconds as a number, or ISO 8601 ("PT1M").
 Duration = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_forward)]
 #: A time span that something waits for in a loop.

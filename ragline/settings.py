@@ -13,15 +13,23 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ragline.channels import Account, channel_specs
 from ragline.errors import ConfigurationError
-from ragline.setting_types import Duration, Group, PositiveDuration, Switch
+from ragline.setting_types import Duration, Group, PositiveDuration, Switch, off_word
 from ragline.spending_settings import BudgetSettings, Priced
 
 AnyAccount = TypeVar("AnyAccount", bound=Account)
@@ -65,6 +73,18 @@ class AnswerSettings(Group):
     )
     history_tokens: int = Field(1500, ge=0, description="Tokens of earlier conversation put in the prompt.")
     max_tokens: int = Field(700, ge=16, description="Longest generated answer, in tokens.")
+    ground_check: Annotated[Literal["off", "llm"], BeforeValidator(off_word)] = Field(
+        "off", description="llm: a model judges each generated answer too before it is sent."
+    )
+    classify_with_llm: Switch = Field(
+        False, description="A model tells what kind of message it is that no stored answer is sure for."
+    )
+
+
+class PromptSettings(Group):
+    folder: Path | None = Field(
+        None, description="Own templates in the place of the packaged ones, see docs/prompts.md."
+    )
 
 
 class ModelEntry(Group):
@@ -122,6 +142,14 @@ class PrivacySettings(Group):
     @classmethod
     def _yaml_switch(cls, value: object) -> object:
         return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
+class StreamingSettings(Group):
+    enabled: Switch = Field(True, description="Show an answer while a model writes it (widget, API, Telegram).")
+    period: PositiveDuration = Field(timedelta(seconds=0.025), description="Time between two additions to a text.")
+    at_once: int = Field(
+        16, ge=1, description="Texts one worker process shows at once; others come when they are whole."
+    )
 
 
 class KnowledgeSettings(Group):
@@ -216,9 +244,11 @@ class Settings(Group):
     )
     turn: TurnSettings = Field(default_factory=lambda: TurnSettings())
     answer: AnswerSettings = Field(default_factory=lambda: AnswerSettings())
+    prompts: PromptSettings = Field(default_factory=lambda: PromptSettings())
     llm: LlmSettings = Field(default_factory=lambda: LlmSettings())
     budget: BudgetSettings = Field(default_factory=lambda: BudgetSettings())
     privacy: PrivacySettings = Field(default_factory=lambda: PrivacySettings())
+    streaming: StreamingSettings = Field(default_factory=lambda: StreamingSettings())
     knowledge: KnowledgeSettings = Field(default_factory=lambda: KnowledgeSettings())
     load: LoadSettings = Field(default_factory=lambda: LoadSettings())
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())

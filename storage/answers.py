@@ -48,7 +48,8 @@ class MessageState:
 
     ``status``: accepted | processing | answered | failed | undeliverable | suggested. ``step`` is the step
     at work, or the one that failed. ``notice`` is the line that told the customer about a failure. ``answer``
-    and ``usage`` are None until the turn is over.
+    and ``usage`` are None until the turn is over. ``seq`` is the number of the last line sent in answer, of the
+    message itself where there is none.
     """
 
     message_id: str
@@ -61,6 +62,7 @@ class MessageState:
     notice: str | None = None
     operator: tuple[Said, ...] = ()
     usage: Usage | None = None
+    seq: int = 0
 
     @property
     def final(self) -> bool:
@@ -79,9 +81,9 @@ def message_state(session: Session, message_id: str) -> MessageState | None:
     turn: Turn | None = found[1]
     who = (message_id, message.conversation_id, message.channel, message.account)
     if turn is None:
-        return MessageState(*who, status="accepted")
+        return MessageState(*who, status="accepted", seq=message.seq)
     if turn.status == "processing":
-        return MessageState(*who, status=turn.status, step=turn.step)
+        return MessageState(*who, status=turn.status, step=turn.step, seq=message.seq)
     sent = session.exec(
         select(Outbox).where(Outbox.turn_id == turn.id, Outbox.status == "sent").order_by(col(Outbox.seq))
     ).all()
@@ -94,6 +96,7 @@ def message_state(session: Session, message_id: str) -> MessageState | None:
         notice=_text(sent, "notice"),
         operator=tuple(Said(_line(row), row.sent_at) for row in sent if row.kind == "operator"),
         usage=_usage(session.exec(select(ModelCall).where(ModelCall.turn_id == turn.id)).all(), runs),
+        seq=max((row.seq for row in sent if row.seq), default=message.seq),
     )
 
 

@@ -524,3 +524,14 @@ class BudgetCounter(SQLModel, table=True):
     reserved: int = Field(default=0, sa_type=BigInteger)
     warned_at: datetime | None = _when()
     exhausted_at: datetime | None = _when()
+
+
+class ConversationSummary(SQLModel, table=True):
+    """Notes on the older part of a long conversation: what models are shown of it in the place of its lines."""
+
+    __tablename__: ClassVar[Any] = "conversation_summary"
+
+    conversation_id: str = Field(foreign_key="conversation.id", primary_key=True, max_length=36)
+    upto: int = Field(description="The last line, by its seq, that the notes are on.")
+    text: str = Field(sa_type=Text)
+    updated_at: datetime = _now()

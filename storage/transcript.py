@@ -33,12 +33,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Look:
-    """What is new in a conversation. ``more``: the page is full, look again after its last line."""
+    """What is new in a conversation. ``more``: the page is full, look again after its last line. ``turn``: the one
+    at work, whose text may be shown as it is written."""
 
     conversation_id: str
     lines: list[Line]
     typing: bool
     more: bool
+    turn: str | None = None
 
 
 def look(session: Session, *, channel: str, account: str, key: str, after: int, newest: bool = False) -> Look | None:
@@ -56,8 +58,9 @@ def look(session: Session, *, channel: str, account: str, key: str, after: int, 
     conversation_id, last_seq, mode = conversation
     lines = _lines(session, conversation_id, after, newest) if last_seq > after else []
     # In human mode what is at work is a suggestion for the operator.
-    typing = mode == "bot" and _at_work(session, conversation_id)
-    return Look(conversation_id, lines[:PAGE] if not newest else lines[-PAGE:], typing, len(lines) > PAGE)
+    turn, waiting = _at_work(session, conversation_id) if mode == "bot" else (None, False)
+    shown = lines[:PAGE] if not newest else lines[-PAGE:]
+    return Look(conversation_id, shown, bool(turn or waiting), len(lines) > PAGE, turn)
 
 
 def _lines(session: Session, conversation_id: str, after: int, newest: bool) -> list[Line]:
@@ -110,11 +113,19 @@ def _citations(session: Session, turns: set[str]) -> dict[str, list[dict[str, An
     return {turn_id: citations(result) for turn_id, result in runs}
 
 
-def _at_work(session: Session, conversation_id: str) -> bool:
-    active = exists().where(col(Turn.conversation_id) == conversation_id, col(Turn.status) == "processing")
+def turn_at_work(session: Session, conversation_id: str) -> str | None:
+    """The turn whose text its customer may be shown as it is written; None in ``human`` mode too."""
+    talk = select(Conversation.mode).where(Conversation.id == conversation_id)
+    return _at_work(session, conversation_id)[0] if session.exec(talk).first() == "bot" else None
+
+
+def _at_work(session: Session, conversation_id: str) -> tuple[str | None, bool]:
+    """The active turn, and whether messages wait for one."""
+    active = select(Turn.id).where(Turn.conversation_id == conversation_id, Turn.status == "processing")
     waiting = exists().where(
         col(Message.conversation_id) == conversation_id,
         col(Message.turn_id).is_(None),
         col(Message.answerable).is_(True),
     )
-    return bool(session.exec(select(active | waiting)).one())
+    turn, waits = session.exec(select(active.scalar_subquery(), waiting)).one()
+    return turn, bool(waits)

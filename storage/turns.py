@@ -155,12 +155,15 @@ def limit(connection: Connection, turn: TurnRow, *, why: str, now: datetime, not
     return turn._replace(status="failed")
 
 
-def history(session: Session, conversation_id: str, *, before_seq: int, limit: int = 40) -> list[tuple[Role, str]]:
-    """The newest lines before ``before_seq``, oldest first: ("customer" | "assistant" | "operator", text)."""
+def history(
+    session: Session, conversation_id: str, *, before_seq: int, after_seq: int = 0, limit: int = 120
+) -> list[tuple[int, Role, str]]:
+    """The newest lines between both, oldest first: (seq, "customer" | "assistant" | "operator", text)."""
     said = session.exec(
         orm_select(Message.seq, Message.kind, Message.text, Message.understood)
         .where(
             Message.conversation_id == conversation_id,
+            Message.seq > after_seq,
             Message.seq < before_seq,
             col(Message.kind).not_in(("edit", "event")),
             (col(Message.text) != "") | col(Message.understood).is_not(None),
@@ -170,7 +173,7 @@ def history(session: Session, conversation_id: str, *, before_seq: int, limit: i
     ).all()
     sent = session.exec(
         orm_select(Outbox.seq, Outbox.kind, Outbox.body)
-        .where(Outbox.conversation_id == conversation_id, col(Outbox.seq) < before_seq)
+        .where(Outbox.conversation_id == conversation_id, col(Outbox.seq) > after_seq, col(Outbox.seq) < before_seq)
         .order_by(col(Outbox.seq).desc())
         .limit(limit)
     ).all()
@@ -183,7 +186,7 @@ def history(session: Session, conversation_id: str, *, before_seq: int, limit: i
         (seq or 0, "operator" if kind == "operator" else "assistant", str(body.get("text", "")))
         for seq, kind, body in sent
     ]
-    return [(role, text) for _, role, text in sorted(lines)[-limit:]]
+    return sorted(lines)[-limit:]
 
 
 def has_waiting(connection: Connection, conversation_id: str) -> bool:

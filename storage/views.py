@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from storage.models import Conversation, Message, RedFlag, Turn
@@ -93,3 +94,27 @@ def answered_questions(session: Session, limit: int) -> list[tuple[str, ...]]:
         if len(found) == limit:
             break
     return list(found)
+
+
+class FlagContext(NamedTuple):
+    """A red flag's question and where it was asked. ``before_seq``: the first line of its turn."""
+
+    question: str
+    conversation_id: str
+    channel: str
+    account: str
+    before_seq: int
+
+
+def flag_context(session: Session, flag_id: str) -> FlagContext | None:
+    """What a draft of an answer to a flagged question needs to know; None for a flag that is not there."""
+    found = session.exec(
+        select(RedFlag, Conversation)
+        .join(Conversation, col(Conversation.id) == RedFlag.conversation_id)
+        .where(RedFlag.id == flag_id)
+    ).first()
+    if found is None:
+        return None
+    flag, talk = found
+    first = session.exec(select(func.min(Message.seq)).where(Message.turn_id == flag.turn_id)).one()
+    return FlagContext(flag.question, talk.id, talk.channel, talk.account, first or 0)

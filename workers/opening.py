@@ -9,6 +9,7 @@ from typing import Any
 from celery import Celery, chain
 from sqlalchemy import Connection
 
+from pipeline.prompts import account_prompts
 from pipeline.steps.classify import language_of
 from pipeline.steps.deliver import notice
 from ragline.logs import get_logger
@@ -123,7 +124,8 @@ def _refuse(runtime: Runtime, conversation: ConversationRow, turn: TurnRow, why:
     if first and conversation.mode == "bot":
         sender = runtime.sender(conversation.channel, conversation.account)
         language = language_of(asked[0].text if asked else "", conversation.locale)
-        told = notice(language, sender=sender, address=conversation.address, name="limited")
+        with account_prompts(runtime.settings.prompts.folder, conversation.channel, conversation.account):
+            told = notice(language, sender=sender, address=conversation.address, name="limited")
     return runtime.database.commit(
         lambda connection: turns.limit(connection, turn, why=why, now=runtime.clock(), notice=told)
     )

@@ -26,6 +26,7 @@ from storage.media import MediaStore, make_media_store
 from storage.session import Database, get_database
 from storage.spending import Payer
 from workers.leases import LeaseKeeper
+from workers.live import Live
 from workers.load import Load
 
 #: The Redis channel on which the ways in listen for news of a conversation.
@@ -89,6 +90,15 @@ class Runtime:
         never = Retry(NoBackoff(), 0)
         return Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, health_check_interval=15, retry=never)
 
+    @cached_property
+    def live(self) -> Live:
+        return Live(lambda: self.redis, NEWS, self.settings.streaming.period)
+
+    @cached_property
+    def streams(self) -> threading.Semaphore:
+        """A place for each text that may be shown while it is written."""
+        return threading.Semaphore(self.settings.streaming.at_once)
+
     def sender(self, channel: str, account: str) -> Sender:
         """The sender of an account, one a process. Raises ``PermanentError`` for an account nobody configured."""
         with self._lock:
@@ -104,6 +114,7 @@ class Runtime:
             log.warning("news_not_announced", conversation_id=conversation_id, error=type(error).__name__)
 
     def close(self) -> None:
+        self.live.close()
         for sender in self._senders.values():
             sender.close()
 

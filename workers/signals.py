@@ -8,7 +8,9 @@ from typing import Any
 from celery import signals
 from redis.exceptions import RedisError
 
+from pipeline.prompt_check import accounts_of, check_folder
 from ragline import garbage
+from ragline.errors import ConfigurationError
 from ragline.logs import configure_logging, get_logger, log_uncaught
 from ragline.settings import get_settings
 from workers.model_health import publish
@@ -32,6 +34,10 @@ def _warm_up(sender: Any = None, **_: Any) -> None:
     from workers.runtime import get_runtime
 
     queues, runtime = _queues(sender), get_runtime()
+    try:
+        check_folder(runtime.settings.prompts.folder, accounts_of(runtime.settings.channels))
+    except ConfigurationError as error:
+        raise SystemExit(str(error)) from error  # Celery would log any other error and go on
     if "cpu" in queues:
         runtime.searcher.warm_up()
     if "io" in queues:

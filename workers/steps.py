@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -13,16 +12,17 @@ from typing import Literal
 import structlog
 from sqlalchemy import Connection
 
-from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
+from pipeline.llm import LanguageModel
 from pipeline.masking import masked
+from pipeline.memory import SqlMemory, memory_of
+from pipeline.prompts import account_prompts
 from pipeline.run import search_step
-from pipeline.spending import Purpose
 from pipeline.steps.classify import classify, language_of
 from pipeline.steps.deliver import deliver, notice
 from pipeline.steps.generate import generate
 from pipeline.steps.retrieve import Retrieval
 from pipeline.steps.unreadable import told
-from pipeline.turn import Answer, Classification, Role, Turn, TurnMessage
+from pipeline.turn import Answer, Classification, Turn, TurnMessage
 from ragline.errors import PermanentError, RaglineError, TransientError, safe_text
 from ragline.logs import get_logger
 from storage import outbox, steps, turns
@@ -35,6 +35,7 @@ from workers.load import degraded
 from workers.media import Understood, understand_files
 from workers.paying import paid_model
 from workers.runtime import Runtime
+from workers.showing import ShowsWork
 
 log = get_logger(__name__)
 
@@ -78,12 +79,16 @@ def run_step(runtime: Runtime, turn_id: str, step: str) -> Outcome:
         if held.status != "processing":
             raise StepHeld(f"turn {turn_id} is over ({held.status})")
         return Outcome(held.conversation_id, [])
-    with structlog.contextvars.bound_contextvars(
-        turn_id=turn_id,
-        step=step,
-        conversation_id=held.conversation.id,
-        channel=held.conversation.channel,
-        message_ids=[message.id for message in held.messages],
+    talk = held.conversation
+    with (
+        structlog.contextvars.bound_contextvars(
+            turn_id=turn_id,
+            step=step,
+            conversation_id=talk.id,
+            channel=talk.channel,
+            message_ids=[message.id for message in held.messages],
+        ),
+        account_prompts(runtime.settings.prompts.folder, talk.channel, talk.account),
     ):
         return _attempt(runtime, held)
 
@@ -158,37 +163,6 @@ def _failed(runtime: Runtime, held: Claim, error: Exception, ledger: Ledger) -> 
     return Outcome(held.conversation.id, rows, turn_over=True, failure=failure)
 
 
-class _ShowsWork:
-    """A language model during whose calls the customer sees that an answer is being written."""
-
-    def __init__(self, runtime: Runtime, held: Claim, model: LanguageModel) -> None:
-        self._runtime, self._held, self._model = runtime, held, model
-
-    def complete(
-        self,
-        messages: Sequence[ChatMessage],
-        *,
-        max_tokens: int,
-        purpose: Purpose = "answer",
-        on_text: OnText | None = None,
-    ) -> Completion:
-        with self._shown():
-            return self._model.complete(messages, max_tokens=max_tokens, purpose=purpose, on_text=on_text)
-
-    def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
-        with self._shown():
-            return self._model.transcribe(audio, language=language)
-
-    def count_tokens(self, text: str) -> int:
-        return self._model.count_tokens(text)
-
-    def _shown(self) -> AbstractContextManager[None]:
-        conversation = self._held.conversation
-        if conversation.mode == "human":
-            return nullcontext()
-        return self._runtime.sender(conversation.channel, conversation.account).working(conversation.address)
-
-
 def _view(held: Claim) -> Turn:
     messages = tuple(
         TurnMessage(
@@ -211,7 +185,7 @@ def _language(held: Claim) -> Literal["ru", "en"]:
 def _model(runtime: Runtime, held: Claim) -> LanguageModel | None:
     """The language model of this turn: it is paid from the turn's budgets and sees no personal data it need not see."""
     paid = paid_model(runtime, held)
-    return _ShowsWork(runtime, held, masked(paid, runtime.settings)) if paid else None
+    return ShowsWork(runtime, held, masked(paid, runtime.settings)) if paid else None
 
 
 def _understand(runtime: Runtime, held: Claim) -> tuple[Done, Understood | None]:
@@ -262,13 +236,12 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
     classification = Classification.model_validate(held.results["classify"])
     retrieval = Retrieval.model_validate(held.results["retrieve"])
 
-    def history() -> Sequence[tuple[Role, str]]:
-        with runtime.database.read() as session:
-            return turns.history(session, held.conversation.id, before_seq=held.messages[0].seq)
-
     model = _model(runtime, held)
     level = runtime.load.level() if model else "normal"
-    answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, history=history)
+    talk = held.conversation
+    lines = SqlMemory(runtime.database, talk.id, held.messages[0].seq, runtime.clock)
+    memory = memory_of(runtime.settings, talk.channel, talk.account, lines)
+    answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, memory=memory)
     answer = told(answer, classification, runtime.policy)
     if level == "direct_only" and answer.flag == "no_answer" and classification.request == "question":
         answer = answer.model_copy(update={"flag": "overload"})

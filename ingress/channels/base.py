@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, SecretStr
 from starlette.routing import compile_path
 
 from ingress.accept import Acceptor
+from ingress.live import Live
 from ingress.wakeups import Wakeups
 from ragline.errors import RaglineError
 from ragline.settings import Settings
@@ -32,6 +33,7 @@ class Inlet:
     acceptor: Acceptor
     database: Database
     wakeups: Wakeups
+    live: Live = field(default_factory=lambda: Live(None))
 
 
 @dataclass(frozen=True)

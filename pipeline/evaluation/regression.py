@@ -71,8 +71,9 @@ class _Prompted:
         purpose: Purpose = "answer",
         on_text: OnText | None = None,
     ) -> Completion:
-        whole = json.dumps([list(messages), max_tokens], ensure_ascii=False, sort_keys=True)
-        self.prompt = hashlib.sha256(whole.encode()).hexdigest()
+        if purpose == "answer" and self.prompt is None:  # not what it is told of an answer that was not sent
+            whole = json.dumps([list(messages), max_tokens], ensure_ascii=False, sort_keys=True)
+            self.prompt = hashlib.sha256(whole.encode()).hexdigest()
         if self._asked:
             return self._model.complete(messages, max_tokens=max_tokens, purpose=purpose, on_text=on_text)
         return Completion("(the model was not asked)", Usage())
@@ -105,8 +106,10 @@ def answer_set(
 def _keep(question: tuple[str, ...], asked: Asked, prompt: str | None, model_asked: bool) -> Kept:
     cited = tuple(citation.id for citation in asked.citations)
     given = tuple(passage.id for passage in asked.passages)
-    items = given if prompt and not model_asked else cited
-    return Kept(question, asked.mode, items, asked.answer, prompt, asked.confidence)
+    unasked = prompt is not None and not model_asked
+    # What is said in a model's place rests on nothing and is not sent.
+    mode, items = ("grounded", given) if unasked else (asked.mode, cited)
+    return Kept(question, mode, items, asked.answer, prompt, asked.confidence)
 
 
 def differences(before: Sequence[Kept], after: Sequence[Kept]) -> list[Change]:

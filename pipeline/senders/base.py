@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import IO, Any, Protocol
 
@@ -15,6 +16,9 @@ from ragline.settings import Settings
 from storage.download import NotThere, TooMuch, download
 
 log = get_logger(__name__)
+
+#: Is called with all of an answer that is written so far.
+Show = Callable[[str], None]
 
 
 class Outgoing(BaseModel):
@@ -79,8 +83,12 @@ class Sender(Protocol):
         """
         ...
 
-    def working(self, address: dict[str, Any]) -> AbstractContextManager[None]:
-        """Show the customer that an answer is being written, for as long as the block runs. Never raises."""
+    def working(self, address: dict[str, Any]) -> AbstractContextManager[Show | None]:
+        """Show the customer that an answer is being written, for as long as the block runs. Never raises.
+
+        Gives what takes the text (Markdown) as it grows, where the channel itself can show that; it neither waits nor
+        raises. Pull channels are shown it by Ragline.
+        """
         ...
 
     def download(self, media: MediaRef, into: IO[bytes]) -> None:

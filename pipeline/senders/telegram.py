@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -14,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from pipeline.envelope import MediaRef
 from pipeline.errors import AmbiguousSend, FloodWait, NotSent, SendRefused, Undeliverable
 from pipeline.senders import telegram_files, telegram_text
-from pipeline.senders.base import Outgoing
+from pipeline.senders.base import Outgoing, Show
+from pipeline.senders.telegram_progress import Pace, Progress, is_private
 from ragline.channels import TelegramAccount
 from ragline.errors import RaglineError
 from ragline.logs import get_logger
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: Seconds a send may take in all: a call takes 15 at most, and a refused one is tried again in another form.
 DEADLINE = 30.0
-#: Telegram shows the typing indicator for five seconds; quick answers go without one.
-TYPING_PERIOD, TYPING_DELAY = 4.5, 0.3
+#: Seconds an answer waits for the draft before it to arrive, or it might come after.
+LAST_DRAFT = 1.0
 #: Seconds to wait after a 429 that names no time.
 UNNAMED_WAIT = 5.0
 
@@ -64,6 +65,7 @@ class TelegramSender:
         self.name = name
         self._account, self._media = account, settings.media
         self._bot: TelegramBot | None = None
+        self._pace = Pace()
         self._making = threading.Lock()
 
     def warm_up(self) -> None:
@@ -105,14 +107,22 @@ class TelegramSender:
                 _in_loop(_quietly(self._connect().acknowledge(press[1:], note)))
 
     @contextmanager
-    def working(self, address: dict[str, Any]) -> Iterator[None]:
-        """Show "typing" while the block runs, at best effort."""
-        showing = _in_loop(_quietly(self._type(_target(address)))) if "chat_id" in address else None
+    def working(self, address: dict[str, Any]) -> Iterator[Show | None]:
+        """Show "typing", and in a private chat the growing text, at best effort."""
+        if "chat_id" not in address:
+            yield None
+            return
+        target = _target(address)
+        progress = Progress(self._pace, target)
+        showing = _in_loop(_quietly(progress.run(self._connect)))
         try:
-            yield
+            yield progress.show if is_private(target) else None
         finally:
-            if showing is not None:
-                showing.cancel()
+            if progress.drafted:
+                _in_loop(_called(progress.end))
+                with suppress(TimeoutError):
+                    showing.result(LAST_DRAFT)
+            showing.cancel()
 
     def download(self, media: MediaRef, into: IO[bytes]) -> None:
         """By getFile, which Telegram offers for files of at most 20 MB."""
@@ -180,13 +190,6 @@ class TelegramSender:
             return SendRefused(f"{text}; check channels.telegram.{self.name}.token")
         return SendRefused(text)
 
-    async def _type(self, target: dict[str, Any]) -> None:
-        await asyncio.sleep(TYPING_DELAY)
-        bot = await asyncio.to_thread(self._connect)
-        while True:
-            await bot.show_typing(target)
-            await asyncio.sleep(TYPING_PERIOD)
-
 
 def _target(address: dict[str, Any]) -> dict[str, Any]:
     return {
@@ -245,6 +248,10 @@ def _in_loop(work: Coroutine[Any, Any, T]) -> Future[T]:
     with _starting:
         loop = _loop(os.getpid())
     return asyncio.run_coroutine_threadsafe(work, loop)
+
+
+async def _called(function: Callable[[], None]) -> None:
+    function()
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:

@@ -9,7 +9,14 @@ from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import AiogramError, TelegramNetworkError
-from aiogram.methods import AnswerCallbackQuery, Response, SendChatAction, SendMessage, TelegramMethod
+from aiogram.methods import (
+    AnswerCallbackQuery,
+    Response,
+    SendChatAction,
+    SendMessage,
+    SendMessageDraft,
+    TelegramMethod,
+)
 from aiogram.methods.base import TelegramType
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, MessageEntity, ReplyParameters
 from aiohttp import ClientConnectorError, ClientTimeout, ConnectionTimeoutError, InvalidURL, NonHttpUrlClientError
@@ -77,6 +84,10 @@ def _keyboard(buttons: list[dict[str, str]]) -> InlineKeyboardMarkup | None:
     return InlineKeyboardMarkup(inline_keyboard=rows) if rows else None
 
 
+def _entities(params: dict[str, Any]) -> list[MessageEntity] | None:
+    return [MessageEntity.model_validate(entity) for entity in params.get("entities") or []] or None
+
+
 class TelegramBot:
     """The calls a sender makes. To be used in one event loop.
 
@@ -96,7 +107,7 @@ class TelegramBot:
             method = SendMessage(
                 chat_id=params["chat_id"],
                 text=params["text"],
-                entities=[MessageEntity.model_validate(entity) for entity in params.get("entities") or []] or None,
+                entities=_entities(params),
                 message_thread_id=params.get("message_thread_id"),
                 direct_messages_topic_id=params.get("direct_messages_topic_id"),
                 business_connection_id=params.get("business_connection_id"),
@@ -123,6 +134,21 @@ class TelegramBot:
                 business_connection_id=params.get("business_connection_id"),
             )
         )
+
+    async def send_draft(self, params: dict[str, Any]) -> None:
+        """Show a preview of a message for some 30 seconds, or change it (same ``draft_id``); an empty text stands for
+        thinking. In private chats only."""
+        try:
+            method = SendMessageDraft(
+                chat_id=params["chat_id"],
+                draft_id=params["draft_id"],
+                text=params["text"],
+                entities=_entities(params),
+                message_thread_id=params.get("message_thread_id"),
+            )
+        except (ValidationError, KeyError) as error:
+            raise Malformed(type(error).__name__) from None
+        await self._call(method)
 
     async def acknowledge(self, callback_id: str, note: str = "") -> None:
         """End the waiting indicator on a button that was pressed; ``note`` (200 characters) is shown for a moment."""

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import httpx
 import typer
 
+from pipeline.prompt_check import accounts_of, check_folder
 from pipeline.providers import DEFAULTS
 from pipeline.routes import make_routes
 from ragline.channels import TelegramAccount, UmnicoAccount, channel_specs
@@ -93,6 +94,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if running:
         yield _ingress(web_address(settings.host, running.port))
     yield from _channels(settings)
+    yield from _prompts(settings)
     yield from _model(settings)
 
 
@@ -246,6 +248,16 @@ def _ingress(home: str) -> Finding:
     except httpx.HTTPError as error:
         return Finding("ingress", "fail", f"does not answer ({type(error).__name__})", "see logs/ingress.log")
     return Finding("ingress", "ok" if reply.status_code == 200 else "fail", f"/readyz says {reply.status_code}")
+
+
+def _prompts(settings: Settings) -> Iterator[Finding]:
+    folder = settings.prompts.folder
+    try:
+        checked = check_folder(folder, accounts_of(settings.channels))
+    except ConfigurationError as error:
+        yield Finding("prompts", "fail", str(error), "mend it, see docs/prompts.md, then `ragline prompts check`")
+    else:
+        yield Finding("prompts", "ok", f"{len(checked)} own templates in {folder}" if folder else "the packaged ones")
 
 
 def _channels(settings: Settings) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from typing import Annotated
 import httpx
 import typer
 
+from pipeline.prompt_check import accounts_of, check_folder
 from pipeline.routes import text_route
 from ragline.channels import channel_specs
 from ragline.commands.output import console, plain_errors
@@ -44,6 +45,7 @@ def up(
             os.environ[name] = str(value)
     with plain_errors():
         settings = get_settings()
+        check_folder(settings.prompts.folder, accounts_of(settings.channels))
         path = folder.prepare(settings.data)
         with folder.locked(path):
             _run(settings, path, began)
@@ -139,6 +141,8 @@ def _absolute(settings: Settings) -> dict[str, str]:
         found["DATABASE_URL"] = url.render_as_string(hide_password=False)
     if Path(settings.knowledge.embedder).exists():
         found["RAGLINE__KNOWLEDGE__EMBEDDER"] = str(Path(settings.knowledge.embedder).resolve())
+    if settings.prompts.folder:
+        found["RAGLINE__PROMPTS__FOLDER"] = str(settings.prompts.folder.resolve())
     return found
 
 

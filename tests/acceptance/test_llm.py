@@ -1,5 +1,11 @@
-"""Grounded answers through a provider on a real socket: what it was asked, what it cost, what its outages do."""
+"""Grounded answers through a provider on a real socket: what it was asked, what it cost, what its outages do, and how
+they are shown while it writes them."""
 
+import json
+import os
+import re
+import shutil
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -7,26 +13,43 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Page, expect, sync_playwright
 from sqlmodel import col, select
 
 from storage.models import Message, Outbox, RedFlag, StepRun
 from tests.acceptance.stack import Stack, running
-from tests.acceptance.topics import answer, write_base
+from tests.acceptance.topics import QUESTIONS, answer, write_base
 from tests.support import faults
 from tests.support.fake_openai import FakeOpenAI
+from tests.support.fake_telegram import TOKEN, FakeTelegram
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+#: What the page speaks, and how wide it is; all four where screenshots are asked for.
+PAGES = [("ru", 390), ("en", 1280), *([("ru", 1280), ("en", 390)] if os.environ.get("SCREENSHOTS") else [])]
+OPEN = {"ru": "Открыть чат", "en": "Open chat"}
+#: What a model writes about topic 3: the passage again and again, so that it is borne out; and what is left of it.
+SAID = " ".join([f"{answer(3)} [1]"] * 10)
+WHOLE = " ".join([answer(3)] * 10)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeOpenAI, Stack]]:
+def telegram() -> Iterator[FakeTelegram]:
+    with FakeTelegram() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, telegram: FakeTelegram) -> Iterator[tuple[FakeOpenAI, Stack]]:
     folder: Path = tmp_path_factory.mktemp("llm")
     with (
-        FakeOpenAI() as provider,
+        FakeOpenAI(chunk_delay=0.03) as provider,
         running(
             folder / "data",
             OPENAI_API_KEY=provider.api_key,
             OPENAI_API_BASE=provider.api_base,
+            TELEGRAM_BOT_TOKEN=TOKEN,
+            TELEGRAM_API_BASE=telegram.url,
             RAGLINE__ANSWER__MODES="[grounded]",
             RAGLINE__ANSWER__GROUNDED_THRESHOLD="0",
             RAGLINE__TURN__RETRY_BASE="0.1",
@@ -69,7 +92,7 @@ def test_the_passages_are_asked_about_and_the_ledger_knows_it(world: tuple[FakeO
     spent = provider.totals()
     assert run.tokens_in == spent.prompt_tokens - before.prompt_tokens
     assert run.tokens_out == spent.completion_tokens - before.completion_tokens
-    assert (run.template, run.template_version) == ("text_answer_template", "1.1")
+    assert (run.template, run.template_version) == ("text_answer_template", "2+1.2+3")
     assert replied["usage"]["tokens_in"] == run.tokens_in
     assert Decimal(replied["usage"]["cost"]) == run.cost
     assert run.cost
@@ -77,15 +100,15 @@ def test_the_passages_are_asked_about_and_the_ledger_knows_it(world: tuple[FakeO
 
 def test_earlier_lines_of_the_conversation_are_in_the_prompt(world: tuple[FakeOpenAI, Stack]) -> None:
     provider, stack = world
-    provider.enqueue("Remembered line [1].")
+    provider.enqueue("Answer number thirteen, remembered [1].")
     ask(stack, "g2", "How heavy is the lawn mower?")
     ask(stack, "g2", "And the cookbook?")
     prompt = str(provider.requests[-1].body)
     assert "How heavy is the lawn mower?" in prompt
-    assert "Remembered line." in prompt
+    assert "Answer number thirteen, remembered." in prompt
     ask(stack, "g3", "Another customer")
     assert "lawn mower?\\ncustomer" not in str(provider.requests[-1].body)
-    assert "Remembered line." not in str(provider.requests[-1].body)
+    assert "Answer number thirteen, remembered." not in str(provider.requests[-1].body)
 
 
 def test_an_outage_that_ends_is_survived(world: tuple[FakeOpenAI, Stack]) -> None:
@@ -136,3 +159,92 @@ def test_personal_data_reaches_neither_the_provider_nor_a_log_nor_flower(world: 
     for where in (prompt, flower.text, logs, stack.output()):
         assert "123-45-67" not in where
         assert "anna.k" not in where
+
+
+def test_the_api_tells_the_text_as_it_grows_and_the_stored_answer(world: tuple[FakeOpenAI, Stack]) -> None:
+    provider, stack = world
+    provider.enqueue(SAID, match="(s1)")
+    provider.enqueue(SAID, match="(s2)")
+    with stack.api() as api:
+        body = {"conversation": "s1", "text": f"{QUESTIONS[3]} (s1)"}
+        message_id = api.post("/api/v1/messages?stream=true", json=body).json()["message_id"]
+        text, kinds, final = "", [], {}
+        with api.stream("GET", f"/api/v1/messages/{message_id}/events") as response:
+            for line in response.iter_lines():
+                if line.startswith("event: "):
+                    kinds.append(line.removeprefix("event: "))
+                elif line.startswith("data: "):
+                    final = json.loads(line.removeprefix("data: "))
+                    if kinds[-1] == "delta":
+                        text = text[: final["offset"]] + final["text"]
+                        assert "[" not in text
+        assert final["answer"]["text"] == WHOLE
+        assert final == api.get(f"/api/v1/messages/{message_id}").json()
+    assert text == WHOLE
+    assert kinds.count("delta") > 10
+    assert kinds[-1] == "final"
+    assert provider.requests[-1].body["stream"]
+    with stack.api() as api:  # nobody watches
+        api.post("/api/v1/messages?wait=20", json={"conversation": "s2", "text": f"{QUESTIONS[3]} (s2)"})
+    assert not provider.requests[-1].body.get("stream")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("language", "width"), PAGES)
+def test_the_widget_shows_the_text_as_it_grows_and_goes_on_after_a_loss(
+    world: tuple[FakeOpenAI, Stack], language: str, width: int
+) -> None:
+    if not CHROMIUM:
+        pytest.fail("no Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM to its path")
+    provider, stack = world
+    provider.enqueue(SAID, match=(name := f"({language}{width})"))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        page = browser.new_context(viewport={"width": width, "height": 844}).new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(f"{stack.url}/?lang={language}")
+        with page.expect_response("**/events"):
+            page.get_by_role("button", name=OPEN[language]).click()
+        page.get_by_role("textbox").fill(f"{QUESTIONS[3]} {name}")
+        page.get_by_role("textbox").press("Enter")
+        growing, log = page.locator("[aria-live=off]"), page.get_by_role("log")
+        expect(growing.locator(".bubble")).to_have_text(beginning(12), timeout=15_000)
+        _screenshot(page, f"streaming-{language}-{width}-growing.png")
+        page.context.set_offline(True)
+        page.context.set_offline(False)
+        expect(growing.locator(".bubble")).to_have_text(beginning(25), timeout=10_000)
+        expect(log).to_contain_text(WHOLE, timeout=15_000)
+        expect(growing).to_be_empty()
+        assert log.inner_text().count(WHOLE) == 1
+        _screenshot(page, f"streaming-{language}-{width}-whole.png")
+        assert problems == []
+        browser.close()
+
+
+def test_telegram_shows_drafts_and_sends_one_message(world: tuple[FakeOpenAI, Stack], telegram: FakeTelegram) -> None:
+    provider, _ = world
+    provider.enqueue(SAID, match="(t1)")
+    telegram.user_says(42, f"{QUESTIONS[3]} (t1)")
+    [sent] = telegram.wait_sent(1, 30, chat_id=42)
+    drafts = [shown for shown in telegram.chat_actions if shown.action == "draft"]
+    assert sent.text == WHOLE
+    assert len(drafts) >= 2
+    assert all(WHOLE.startswith(shown.text) and shown.at < sent.at for shown in drafts)
+    time.sleep(1.5)
+    assert len(telegram.sent) == 1
+    assert len([shown for shown in telegram.chat_actions if shown.action == "draft"]) == len(drafts)
+
+
+def beginning(words: int) -> re.Pattern[str]:
+    """Texts that begin the answer and have so many words or more."""
+    return re.compile("^" + r"\s+".join(map(re.escape, WHOLE.split()[:words])))
+
+
+def _screenshot(page: Page, name: str) -> None:
+    folder = os.environ.get("SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(Path(folder) / name))

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +21,9 @@ from ingress.app import create_app
 from ragline.clock import utcnow
 from ragline.settings import Settings, load_settings
 from storage.models import Conversation, Message, Outbox, StepRun, Turn
+from storage.rows import TurnRow
 from storage.session import Database
+from workers.live import Live, LiveDraft
 
 KEY = "test-key-of-the-api"
 
@@ -68,8 +71,10 @@ class Workers:
     def __init__(self, database: Database, redis_url: str) -> None:
         self.database = database
         self._redis = Redis.from_url(redis_url)
+        self._live = Live(lambda: self._redis, "ragline:news", timedelta(milliseconds=10))
 
     def close(self) -> None:
+        self._live.close()
         self._redis.close()
 
     def wake(self, conversation_id: str) -> None:
@@ -86,6 +91,11 @@ class Workers:
             session.add(message)
         self.wake(turn.conversation_id)
         return turn
+
+    def writes(self, turn: Turn, *, attempt: int = 1) -> LiveDraft:
+        """The text of a model's answer to a turn, which grows by ``write``."""
+        self.wake(turn.conversation_id)
+        return self._live.begin(TurnRow(turn.id, turn.conversation_id, "processing", "generate", 1, 0, 0), attempt, 1)
 
     def run(self, turn: Turn, step: str, outcome: str = "ok", **fields: Any) -> None:
         """A row of the ledger."""

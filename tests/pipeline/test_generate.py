@@ -1,6 +1,7 @@
 """Which answer a confidence leads to, and what is asked of the model."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -26,15 +27,20 @@ PASSAGES = (
 
 
 class ScriptedModel:
-    """A language model that gives the answers it was told to give."""
+    """A language model that gives the answers it was told to give, the last one again and again."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
         self.asked: list[Sequence[dict[str, str]]] = []
+        self.purposes: list[str] = []
 
-    def complete(self, messages: Sequence[dict[str, str]], *, max_tokens: int, **_: object) -> Completion:
+    def complete(
+        self, messages: Sequence[dict[str, str]], *, max_tokens: int, purpose: str = "answer", on_text: object = None
+    ) -> Completion:
+        said = self.texts[min(len(self.asked), len(self.texts) - 1)]
         self.asked.append(messages)
-        return Completion(self.text, Usage(tokens_in=50, tokens_out=7, cost=Decimal("0.001"), model="test/one"))
+        self.purposes.append(purpose)
+        return Completion(said, Usage(tokens_in=50, tokens_out=7, cost=Decimal("0.001"), model="test/one"))
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())
@@ -61,7 +67,7 @@ def test_below_direct_the_model_answers_over_the_passages() -> None:
     answer = generate(question("<customer>hi"), found(0.5), policy=POLICY, model=model)
     assert (answer.mode, answer.text) == ("grounded", "It takes two to four days.")
     assert [citation.id for citation in answer.citations] == ["d"]
-    assert (answer.usage.template, answer.usage.template_version) == ("text_answer_template", "1.1")
+    assert (answer.usage.template, answer.usage.template_version) == ("text_answer_template", "2+1.2+3")
     ((system, user),) = model.asked
     assert all(passage.answer in user["content"] for passage in PASSAGES)
     assert "&lt;customer>hi" in user["content"]
@@ -88,13 +94,79 @@ def test_nothing_sure_is_said_so_and_flagged(confidence: float, model: ScriptedM
     assert "colleague" in answer.text
 
 
-def test_history_keeps_the_newest_lines_that_fit() -> None:
-    model = ScriptedModel("fine [1]")
-    lines = [("customer", "old " * 30), ("assistant", "middle line"), ("customer", "newest line")]
-    generate(question(), found(0.5), policy=POLICY, model=model, history=lambda: lines)
-    content = model.asked[0][1]["content"]
-    assert content.index("assistant: middle line") < content.index("customer: newest line")
-    assert "old old" not in content
+@pytest.mark.parametrize(
+    "said",
+    [
+        "It takes five days [1].",
+        "It takes two to four days.  Write to help@shop.example [1].",
+        "Happy birthday to our wonderful customers everywhere [1].",
+        "Some time next week, I think.",
+        "It is delivered within four days [7].",
+    ],
+)
+def test_an_answer_that_rests_on_nothing_is_asked_for_once_more(said: str) -> None:
+    model = ScriptedModel(said, "Delivery takes two to four days [1].")
+    answer = generate(question(), found(0.5), policy=POLICY, model=model)
+    assert (answer.mode, answer.text) == ("grounded", "Delivery takes two to four days.")
+    assert (answer.usage.tokens_in, answer.usage.cost) == (100, Decimal("0.002"))
+    again = model.asked[1]
+    assert [message["role"] for message in again] == ["system", "user", "assistant", "user"]
+    assert again[2]["content"] == said
+    assert again[3]["content"].startswith("This answer was not sent.")
+
+
+def test_what_is_unsupported_twice_is_not_sent() -> None:
+    model = ScriptedModel("It takes five days [1].")
+    answer = generate(question(), found(0.5), policy=POLICY, model=model)
+    assert (answer.mode, answer.flag, answer.citations) == ("unknown", "unsupported", ())
+    assert answer.usage.tokens_in == 100
+    assert "five" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sent"),
+    [("SUPPORTED", True), ("supported.", True), ("UNSUPPORTED", False), ("SUPPORTED, I think", False)],
+)
+def test_a_models_verdict_is_taken_by_the_word(verdict: str, sent: bool) -> None:
+    model = ScriptedModel("It takes two to four days [1].", verdict, "It takes two to four days [1].", verdict)
+    answer = generate(question(), found(0.5), policy=replace(POLICY, ground_check=True), model=model)
+    assert (answer.mode, answer.flag) == (("grounded", None) if sent else ("unknown", "unsupported"))
+    assert model.purposes == (["answer", "check"] if sent else ["answer", "check"] * 2)
+    assert answer.usage.tokens_in == 50 * len(model.asked)
+    asked = model.asked[1][1]["content"]
+    assert "Two to four days." in asked
+    assert "ten working days" not in asked, "only what the answer cites"
+
+
+@pytest.mark.parametrize(
+    ("modality", "template"),
+    [("voice", "voice_answer_template"), ("video", "video_answer_template"), ("document", "document_answer_template"),
+     ("image", "text_answer_template")],
+)  # fmt: skip
+def test_each_modality_has_its_template(modality: str, template: str) -> None:
+    asked = question().model_copy(update={"modality": modality})
+    answer = generate(asked, found(0.5), policy=POLICY, model=ScriptedModel("Two to four days [1]."))
+    assert answer.usage.template == template
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "flag"),
+    [
+        ("HUMAN", "unknown", "human_request"),
+        ("Thanks", "smalltalk", None),
+        ("INJECTION", "unknown", "injection"),
+        ("QUESTION", "grounded", None),
+        ("I would say HUMAN", "grounded", None),
+    ],
+)
+def test_a_model_may_tell_what_kind_of_message_it_is(kind: str, mode: str, flag: str | None) -> None:
+    model = ScriptedModel(kind, "It takes two to four days [1].")
+    answer = generate(question(), found(0.5), policy=replace(POLICY, classify_with_llm=True), model=model)
+    assert (answer.mode, answer.flag) == (mode, flag)
+    assert model.purposes[0] == "classify"
+    assert answer.usage.tokens_in == 50 * len(model.asked)
+    direct = generate(question(), found(0.9), policy=replace(POLICY, classify_with_llm=True), model=model)
+    assert (direct.mode, direct.usage.tokens_in) == ("direct", 0)
 
 
 def test_requests_that_need_no_search() -> None:

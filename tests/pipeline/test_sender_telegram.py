@@ -289,8 +289,8 @@ def test_it_can_be_used_again_after_close(telegram: FakeTelegram, sender: Telegr
 def test_typing_is_shown_again_and_again_while_working(
     telegram: FakeTelegram, sender: TelegramSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.senders.telegram.TYPING_DELAY", 0.0)
-    monkeypatch.setattr("pipeline.senders.telegram.TYPING_PERIOD", 0.1)
+    monkeypatch.setattr("pipeline.senders.telegram_progress.TYPING_DELAY", 0.0)
+    monkeypatch.setattr("pipeline.senders.telegram_progress.TYPING_PERIOD", 0.1)
     with sender.working({"chat_id": 42, "thread_id": 7}):
         telegram.wait_for(lambda: len(telegram.chat_actions) >= 3, 5, "typing")
     shown = len(telegram.chat_actions)
@@ -308,10 +308,100 @@ def test_a_quick_answer_shows_no_typing(telegram: FakeTelegram, sender: Telegram
 
 
 def test_working_never_fails(telegram: FakeTelegram, sender: TelegramSender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.senders.telegram.TYPING_DELAY", 0.0)
+    monkeypatch.setattr("pipeline.senders.telegram_progress.TYPING_DELAY", 0.0)
     telegram.faults.add(faults.status(403), "sendChatAction")
     for address in ({}, {"chat_id": 42}, {"chat_id": "nonsense"}):
         with sender.working(address):
             time.sleep(0.1)
     with pytest.raises(KeyError, match="of the block"), sender.working({"chat_id": 42}):
         raise KeyError("of the block")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("TYPING_DELAY", 0.0), ("DRAFT_PERIOD", 0.05), ("LOOK", 0.02), ("TYPING_PERIOD", 0.2)):
+        monkeypatch.setattr(f"pipeline.senders.telegram_progress.{name}", seconds)
+
+
+def drafts(telegram: FakeTelegram) -> list[tuple[str, int | None]]:
+    with telegram.lock:
+        return [(shown.text, shown.draft_id) for shown in telegram.chat_actions if shown.action == "draft"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_text_grows_as_a_draft_and_one_message_follows(telegram: FakeTelegram, sender: TelegramSender) -> None:
+    text = ""
+    with sender.working({"chat_id": 42, "thread_id": 7}) as show:
+        assert show is not None
+        for number in range(40):
+            show(text := f"{text}**word** {number} ")
+            time.sleep(0.01)
+        telegram.wait_for(lambda: len(drafts(telegram)) >= 3, 5, "drafts")
+    sender.send(outgoing(text, thread_id=7))
+    time.sleep(0.2)
+    assert [sent.text for sent in telegram.sent] == [text.strip()]
+    shown = drafts(telegram)
+    assert 3 <= len(shown) <= 12, "no more than one a period"
+    assert len({draft_id for _, draft_id in shown}) == 1
+    whole = text.replace("**", "")
+    assert all(whole.startswith(part) for part, _ in shown)
+    assert [call.method for call in telegram.calls][-1] == "sendMessage"
+    first = next(call for call in telegram.calls if call.method == "sendMessageDraft")
+    assert first.params["message_thread_id"] == "7"
+    assert "bold" in first.params["entities"]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "fault", [faults.status(400, "Bad Request: TEXTDRAFT_PEER_INVALID"), faults.status(404), faults.reset(after=True)]
+)
+def test_where_a_draft_is_refused_typing_is_shown(
+    telegram: FakeTelegram, sender: TelegramSender, fault: faults.Fault
+) -> None:
+    telegram.faults.add(fault, "sendMessageDraft", times=None)
+    with sender.working({"chat_id": 42}) as show:
+        assert show is not None
+        show("Half a text")
+        telegram.wait_for(lambda: any(shown.action == "typing" for shown in telegram.chat_actions), 5, "typing")
+        show("Half a text and more")
+        time.sleep(0.3)
+    assert [call.method for call in telegram.calls].count("sendMessageDraft") == 1
+    assert sender.send(outgoing())
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_429_ends_the_drafts_of_the_bot_for_the_time_it_names(telegram: FakeTelegram) -> None:
+    sender = make_sender("telegram", "default", settings_for(telegram.url))
+    telegram.faults.add(faults.too_many(1), "sendMessageDraft")
+    for expected in (1, 1):
+        with sender.working({"chat_id": 42}) as show:
+            assert show is not None
+            show("Half a text")
+            time.sleep(0.2)
+        assert [call.method for call in telegram.calls].count("sendMessageDraft") == expected
+    time.sleep(1.0)
+    with sender.working({"chat_id": 43}) as show:
+        assert show is not None
+        show("Half a text")
+        telegram.wait_for(lambda: drafts(telegram), 5, "a draft")
+    sender.close()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [{"chat_id": GROUP}, {"chat_id": 42, "business_connection_id": "b"}, {"chat_id": 42, "direct_topic_id": 9}],
+)
+def test_other_chats_know_no_drafts(sender: TelegramSender, address: dict[str, Any]) -> None:
+    with sender.working(address) as show:
+        assert show is None
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_message_waits_for_the_draft_before_it(telegram: FakeTelegram, sender: TelegramSender) -> None:
+    telegram.faults.add(faults.slow(0.3), "sendMessageDraft", times=None)
+    with sender.working({"chat_id": 42}) as show:
+        assert show is not None
+        show("Half a text")
+        telegram.wait_for(lambda: any(call.method == "sendMessageDraft" for call in telegram.calls), 5, "a draft")
+    assert len(drafts(telegram)) == 1, "it has arrived"
+    sender.send(outgoing())

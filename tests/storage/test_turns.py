@@ -305,7 +305,9 @@ def test_history_is_in_the_order_it_was_seen(database: Database) -> None:
     say(database, "second")
     with database.read() as session:
         lines = turns.history(session, conversation, before_seq=4)
-    assert lines == [("customer", "first"), ("assistant", "reply"), ("customer", "second")]
+        newest = turns.history(session, conversation, before_seq=4, after_seq=2)
+    assert lines == [(1, "customer", "first"), (2, "assistant", "reply"), (3, "customer", "second")]
+    assert newest == lines[2:]
 
 
 def test_a_sender_taken_for_dead_is_heard_until_the_row_is_sent_again(database: Database) -> None:

@@ -198,6 +198,8 @@ class FakeOpenAI(FakeServer):
         self.rule = template_rule(answer) if isinstance(answer, str) else answer or quote_first_passage
         self.requests: list[Served] = []
         self.headers: list[JSON] = []  # of each request with a good key
+        #: When the first words of each streamed answer left, by those words.
+        self.first_words: dict[str, float] = {}
         self._scripts: list[_Script] = []
         self._transcripts: list[str] = []
 
@@ -271,6 +273,7 @@ class FakeOpenAI(FakeServer):
         super().clear()
         self.requests.clear()
         self.headers.clear()
+        self.first_words.clear()
         self._scripts.clear()
         self._transcripts.clear()
 
@@ -350,7 +353,9 @@ class FakeOpenAI(FakeServer):
         return {"role": "assistant", "content": self.rule(ask)}, "stop"
 
     async def _stream(self, parts: Iterable[JSON]) -> AsyncIterator[bytes]:
-        for part in parts:
+        for at, part in enumerate(parts):
+            if at == 1:  # the first one has the role alone
+                self.first_words[str(part["choices"][0]["delta"].get("content"))] = time.time()
             yield f"data: {json.dumps(part, ensure_ascii=False)}\n\n".encode()
             await self.pause(self.chunk_delay)
         yield b"data: [DONE]\n\n"

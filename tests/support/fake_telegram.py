@@ -83,12 +83,13 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A sendChatAction or a draft (`action` is then `draft` and `text` its text)."""
+    """A sendChatAction or a draft (`action` is then `draft`, `text` its text and `draft_id` which one it is)."""
 
     chat_id: int
     action: str
     at: float
     text: str = ""
+    draft_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -756,7 +757,8 @@ class FakeTelegram(FakeServer):
             raise TelegramError(400, "Bad Request: TEXTDRAFT_PEER_INVALID")
         text, _ = self._formatted(params, "text", "entities", MAX_TEXT, "message is too long")
         with self.lock:
-            self.chat_actions.append(Action(chat_id, "draft", time.time(), text))
+            self.chat_actions.append(Action(chat_id, "draft", time.time(), text, params.integer("draft_id")))
+        self.changed()
         return True
 
     def _edit_message_text(self, params: Params) -> JSON:

@@ -5,24 +5,30 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 from pydantic import StringConstraints
 
 from ingress.channels.api.normalise import ApiMessage, normalise
+from ingress.channels.api.stream import DOCUMENTED, events
 from ingress.channels.api.uploads import Uploads
 from ingress.channels.api.views import MessageView, view
 from ingress.channels.base import Inlet, Mounted, Storable, bearer, secret_matches
 from ingress.headers import limited
+from ingress.live import Listener
+from ingress.sse import Stream
 from ingress.wakeups import wait_for
 from ragline.channels import ApiAccount
 from ragline.clock import utcnow
 from ragline.ids import new_id
 from ragline.logs import get_logger
 from storage.answers import MessageState, message_state
+from storage.live import parse_event_id
+from storage.transcript import turn_at_work
 
 #: Seconds between looks in SQL while a request waits and no wake-up comes.
 POLL = 1.0
@@ -78,6 +84,13 @@ def mount(inlet: Inlet) -> Mounted:
                     return state
                 await wait_for(news, min(left, POLL))
 
+    async def own(message_id: str, account: str) -> MessageState:
+        # Anything but an id of ours would only reach the database to be refused there.
+        state = await state_of(message_id) if _OUR_ID.fullmatch(message_id) else None
+        if state is None or (state.channel, state.account) != ("api", account):
+            raise HTTPException(404, "no message of yours has this id")
+        return state
+
     @router.post(
         "",
         status_code=202,
@@ -93,6 +106,12 @@ def mount(inlet: Inlet) -> Mounted:
     async def post_message(
         body: ApiMessage,
         wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the answer.")] = 0,
+        stream: Annotated[
+            bool,
+            Query(
+                description="The answer will be read at `/{message_id}/events`: have it written there from the start."
+            ),
+        ] = False,
         idempotency_key: Annotated[
             Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Storable] | None,
             Header(description="Stands for the body's id where that is missing."),
@@ -111,6 +130,8 @@ def mount(inlet: Inlet) -> Mounted:
             raise HTTPException(
                 409, "this id was used in the conversation for another body; send a new message under a new id"
             )
+        if stream:
+            await inlet.live.watch(accepted.conversation_id)
         state: MessageState | None = None
         if wait:
             state = await answer_of(accepted.message_id, accepted.conversation_id, wait)
@@ -124,10 +145,32 @@ def mount(inlet: Inlet) -> Mounted:
     @router.get("/{message_id}", response_model=None, responses={200: {"model": MessageView}, 404: {}})
     async def get_message(message_id: str, account: str = Depends(authorise)) -> JSONResponse:
         """Where a message stands, and its answer."""
-        # Anything but an id of ours would only reach the database to be refused there.
-        state = await state_of(message_id) if _OUR_ID.fullmatch(message_id) else None
-        if state is None or (state.channel, state.account) != ("api", account):
-            raise HTTPException(404, "no message of yours has this id")
-        return JSONResponse(view(state))
+        return JSONResponse(view(await own(message_id, account)))
+
+    @router.get(
+        "/{message_id}/events", response_model=None,
+        responses={200: DOCUMENTED, 204: {"description": "The final event was received already."}, 404: {}},
+    )  # fmt: skip
+    async def get_events(
+        message_id: str,
+        account: str = Depends(authorise),
+        last_event_id: Annotated[str, Header(description="The id of the last event received.")] = "",
+    ) -> Response:
+        """The answer as it is written, then as it is stored."""
+        state = await own(message_id, account)
+        if last_event_id and last_event_id == str(state.seq) and state.final:
+            return Response(status_code=204)  # tells an EventSource not to come back
+
+        def read() -> tuple[MessageState | None, str | None]:
+            with inlet.database.read() as session:
+                now = message_state(session, message_id)
+                at_work = now is not None and now.status == "processing"
+                return now, turn_at_work(session, state.conversation_id) if at_work else None
+
+        listener = Listener(inlet.live, parse_event_id(last_event_id)[1])
+        told = events(
+            partial(asyncio.to_thread, read), state.conversation_id, wakeups=inlet.wakeups, listener=listener
+        )  # fmt: skip
+        return Stream(told)
 
     return Mounted(router)

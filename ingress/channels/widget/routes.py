@@ -25,9 +25,11 @@ from ingress.channels.widget.sessions import (
 )
 from ingress.channels.widget.stream import Reader, events, shown
 from ingress.headers import add_headers, limit_body
+from ingress.live import Listener
 from ragline.channels import WidgetAccount
 from ragline.clock import utcnow
 from ragline.ids import new_id
+from storage.live import parse_event_id
 
 #: Bytes of a body: the longest message, each character written as the longest escape.
 MAX_BYTES = 64_000
@@ -139,15 +141,17 @@ def mount(inlet: Inlet, limits: Limits | None = None) -> Mounted:
         after: Annotated[int, Query(ge=0, le=LAST)] = 0,
         last_event_id: Annotated[str, Header()] = "",
     ) -> Response:
-        """Server-sent events: `message` (its id is the message's number) and `typing`."""
+        """Server-sent events: `message` (its id is the message's number), `typing`, and while an answer is written
+        `delta` (from `offset` on it reads `text`) and `reset` (what was shown is none), until its `message`."""
         key, address = _visitor(request), address_of(request)
         if wait := reads.wait(address):
             raise _refusal(429, "too_often", request, wait=wait)
-        if last_event_id.isascii() and last_event_id.isdigit():
-            after = max(after, min(int(last_event_id[:10]), LAST))
+        seen, place = parse_event_id(last_event_id)
+        after = max(after, min(seen, LAST))
         if reason := streams.open(address):
             raise _refusal(429 if reason == "crowded" else 503, reason, request, wait=LATER)
-        return events(inlet.wakeups, reader, site, key, after, ended=partial(streams.close, address))
+        ended, listener = partial(streams.close, address), Listener(inlet.live, place)
+        return events(inlet.wakeups, reader, listener, site, key, after, ended=ended)
 
     parts = APIRouter()
     parts.include_router(assets.routes(demo="default" in accounts))

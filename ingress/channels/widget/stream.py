@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.types import Receive, Scope, Send
 
+from ingress.live import Listener
+from ingress.sse import HEARTBEAT, OPEN, Stream, event
 from ingress.wakeups import Wakeups, wait_for
 from storage.session import Database
 from storage.transcript import Line, Look, look
 
 #: Seconds between looks when no wake-up comes: in a conversation, and before there is one.
 POLL, ABSENT = 15.0, 120.0
-#: Seconds between heartbeats. The page takes a stream that is silent for longer than two for dead.
-HEARTBEAT = 15
-#: The page splits the stream at empty lines, and lines at LF; the default is CRLF.
-_Event = partial(ServerSentEvent, sep="\n")
 
 
 def shown(line: Line) -> dict[str, Any]:
@@ -72,11 +67,14 @@ def _about(seconds: float) -> float:
     return seconds * random.uniform(0.8, 1.2)  # noqa: S311
 
 
-async def _events(wakeups: Wakeups, reader: Reader, site: str, key: str, after: int) -> AsyncIterator[ServerSentEvent]:
-    yield _Event(comment="open")
+async def _events(
+    wakeups: Wakeups, reader: Reader, listener: Listener, site: str, key: str, after: int
+) -> AsyncIterator[ServerSentEvent]:
+    yield OPEN
     typing = False
     conversation_id: str | None = None
     async with contextlib.AsyncExitStack() as watching:
+        watching.callback(listener.close)
         # Until the first message there is no conversation, only the visitor's key.
         news = await watching.enter_async_context(wakeups.watch(key))
         while not wakeups.stopping:
@@ -90,39 +88,33 @@ async def _events(wakeups: Wakeups, reader: Reader, site: str, key: str, after: 
                 news.set()  # what came between that look and this watch woke nobody: look again
             for line in found.lines:
                 after = line.seq
-                yield _Event(json.dumps(shown(line), ensure_ascii=False), event="message", id=str(line.seq))
+                if line.role != "visitor":
+                    listener.answered()
+                yield event("message", shown(line), str(line.seq))
             if found.more:
                 continue  # the replay is not over
             if found.typing != typing:
                 typing = found.typing
-                yield _Event(json.dumps({"on": typing}), event="typing")
-            await wait_for(news, _about(POLL))
-
-
-class _Stream(EventSourceResponse):
-    """Calls ``ended`` at its end, also when the visitor was gone before it began."""
-
-    def __init__(self, content: AsyncIterator[ServerSentEvent], ended: Callable[[], None]) -> None:
-        super().__init__(
-            content,
-            ping=HEARTBEAT,
-            ping_message_factory=lambda: _Event(comment="alive"),
-            send_timeout=30,
-        )
-        self._ended = ended
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._ended()
+                yield event("typing", {"on": typing})
+            listener.watch(conversation_id)
+            async with contextlib.aclosing(listener.follow(found.turn, news, _about(POLL))) as updates:
+                async for update in updates:
+                    yield event(update.kind, update.data, f"{after}{update.place}")
 
 
 def events(
-    wakeups: Wakeups, reader: Reader, site: str, key: str, after: int, *, ended: Callable[[], None]
+    wakeups: Wakeups,
+    reader: Reader,
+    listener: Listener,
+    site: str,
+    key: str,
+    after: int,
+    *,
+    ended: Callable[[], None],
 ) -> EventSourceResponse:
-    """The messages above ``after`` and those to come, until the visitor leaves or the process ends.
+    """The messages above ``after`` and those to come, and texts as they are written, until the visitor leaves or the
+    process ends.
 
     ``ended`` is called once, whatever ends the stream.
     """
-    return _Stream(_events(wakeups, reader, site, key, after), ended)
+    return Stream(_events(wakeups, reader, listener, site, key, after), ping=HEARTBEAT, ended=ended)

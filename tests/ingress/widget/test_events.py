@@ -14,6 +14,7 @@ import pytest
 
 from ingress.channels.widget import routes, stream
 from ingress.channels.widget.sessions import Limits
+from ingress.live import Listener, Live
 from ingress.wakeups import Wakeups
 from storage.models import Conversation, Message
 from storage.transcript import Look
@@ -160,7 +161,7 @@ def test_an_answer_that_comes_while_the_stream_begins_is_not_left_for_the_poll()
             return Look("c1", [], typing=self.looks == 1, more=False)
 
     async def scenario():
-        events = stream._events(Wakeups(None), Twin(), "default", "key", 0)
+        events = stream._events(Wakeups(None), Twin(), Listener(Live(None)), "default", "key", 0)
         async with asyncio.timeout(2), contextlib.aclosing(events):
             return [(await anext(events)).data for _ in range(3)]
 
@@ -227,7 +228,9 @@ def test_a_stream_tells_its_end_once_though_nobody_hears_it(gone):
             raise OSError
 
     async def scenario():
-        response = stream.events(Wakeups(None), Twin(), "default", "key", 0, ended=lambda: ended.append(gone))
+        response = stream.events(
+            Wakeups(None), Twin(), Listener(Live(None)), "default", "key", 0, ended=lambda: ended.append(gone)
+        )
         async with asyncio.timeout(5):
             with contextlib.suppress(OSError):
                 await response({"type": "http", "method": "GET"}, receive, send)
@@ -355,3 +358,39 @@ def test_open_streams_do_not_hold_up_a_stop(page):
     page.server.stop()
     assert time.monotonic() - begun < 3
     assert ended.wait(5)
+
+
+def test_a_text_is_told_as_it_grows_and_its_message_has_a_plain_number(page, workers):
+    turn = workers.take(page.post("m1")["message_id"], "generate")
+    draft = workers.writes(turn)
+    with page.events() as events:
+        assert [next(events)[0] for _ in range(2)] == ["message", "typing"]
+        draft.write("It takes")
+        kind, place, data = next(events)
+        assert (kind, data) == ("delta", {"offset": 0, "text": "It takes"})
+        assert place.startswith(f"1-{turn.id}-")
+    draft.write("It takes two days")
+    with page.events(**{"Last-Event-ID": place}) as events:
+        assert next(events)[0] == "typing"
+        kind, place, data = next(events)
+        assert (kind, data) == ("delta", {"offset": 8, "text": " two days"})
+        draft.finish()
+        workers.send(turn, "It takes two days.")
+        workers.close_turn(turn)
+        kind, id_, data = next(events)
+        assert (kind, id_, data["text"]) == ("message", "2", "It takes two days.")
+        assert next(events) == ("typing", None, {"on": False})
+    with page.events(**{"Last-Event-ID": place}) as events:
+        assert next(events)[1] == "2"
+
+
+def test_without_redis_the_answer_still_arrives(served, make_settings, workers, monkeypatch):
+    monkeypatch.setattr(stream, "POLL", 0.2)
+    page = Page(served(make_settings(REDIS_URL="redis://127.0.0.1:9/0")))
+    turn = workers.take(page.post("m1")["message_id"], "generate")
+    with page.events(after=1) as events:
+        assert next(events) == ("typing", None, {"on": True})
+        workers.writes(turn).write("It takes")
+        workers.send(turn, "It takes two days.")
+        assert next(events)[2]["text"] == "It takes two days."
+    page.http.close()

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 from sqlmodel import col, select
 
-from storage.models import Message
+from storage.models import Conversation, Message
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 #: Milliseconds: less than the 5 s after which the page asks for what the stream did not bring.
@@ -104,3 +104,93 @@ def test_options_are_buttons_of_the_log_that_take_one_press(page, workers, datab
     page.reload()
     page.get_by_role("button", name="Open chat").click()
     expect(cost).to_be_disabled()
+
+
+#: What the page shows of the growing text, and what is added to the log, at every change.
+WATCH = """() => {
+  const root = document.querySelector("ragline-widget").shadowRoot;
+  const [log, growing] = root.querySelector(".scroll").children;
+  window.shown = []; window.told = [];
+  new MutationObserver(() => window.shown.push(growing.querySelector(".bubble")?.textContent ?? ""))
+    .observe(growing, { childList: true, subtree: true });
+  new MutationObserver((changes) => changes.forEach(({ addedNodes }) => addedNodes.forEach((node) =>
+    node.textContent && window.told.push(node.textContent)))).observe(log, { childList: true });
+}"""
+WORDS = [f"word{number} " for number in range(60)]
+WHOLE = "".join(WORDS).strip()
+
+
+@pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
+def test_a_text_grows_in_its_place_and_is_read_aloud_once(page, workers, database):
+    turn = workers.take(say(page, database, "How long?"), "generate")
+    page.evaluate(WATCH)
+    draft = workers.writes(turn)
+    log, growing = page.get_by_role("log"), page.locator("[aria-live=off]")
+    draft.write("It takes **two")
+    expect(growing).to_contain_text("It takes", timeout=AT_ONCE)
+    draft.write("It takes **two** days [")
+    expect(growing.locator("strong")).to_have_text("two")
+    expect(page.get_by_role("status").filter(has_text="Typing…")).to_have_class("sr")
+    expect(log).not_to_contain_text("It takes")
+    draft.write("It takes **two** days [1].")
+    draft.finish()
+    expect(growing).to_contain_text("It takes two days.")
+    workers.send(turn, "It takes **two** days.")
+    workers.close_turn(turn)
+    expect(log).to_contain_text("It takes two days.", timeout=AT_ONCE)
+    expect(growing).to_be_empty()
+    shown, told = page.evaluate("[window.shown, window.told]")
+    assert not any("[" in text or "*" in text for text in shown)
+    assert [text.count("It takes two days.") for text in told] == [1]
+    expect(page.get_by_text("Typing…")).to_have_count(0)
+
+
+@pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
+def test_a_text_goes_on_where_the_connection_broke_and_nothing_is_lost_or_doubled(page, workers, database):
+    turn = workers.take(say(page, database, "How long?"), "generate")
+    page.evaluate(WATCH)
+    draft, growing = workers.writes(turn), page.locator("[aria-live=off]")
+    asked = []
+    page.on("request", lambda request: request.url.endswith("/events") and asked.append(request.headers))
+    for number in range(1, len(WORDS) + 1):
+        draft.write("".join(WORDS[:number]))
+        page.wait_for_timeout(10)
+        if number in (15, 40):
+            expect(growing).to_contain_text(f"word{number - 2}", timeout=AT_ONCE)
+            page.context.set_offline(True)
+        if number in (25, 45):
+            page.context.set_offline(False)
+            expect(growing).to_contain_text(f"word{number - 2}", timeout=AT_ONCE)
+    draft.finish()
+    workers.send(turn, WHOLE)
+    workers.close_turn(turn)
+    log = page.get_by_role("log")
+    expect(log).to_contain_text(WHOLE, timeout=AT_ONCE)
+    expect(growing).to_be_empty()
+    assert log.inner_text().count("word7 ") == 1
+    shown = page.evaluate("window.shown")
+    assert shown.pop() == ""
+    assert all(WHOLE.startswith(text.strip()) for text in shown)
+    assert [len(text) for text in shown] == sorted(len(text) for text in shown), "nothing was begun anew"
+    places = [headers["last-event-id"] for headers in asked if turn.id in headers.get("last-event-id", "")]
+    assert len(places) >= 2
+
+
+@pytest.mark.parametrize("empty_database_url", ["sqlite"], indirect=True)
+def test_a_rejected_text_goes_and_a_person_who_takes_over_ends_it(page, workers, database):
+    turn = workers.take(say(page, database, "How long?"), "generate")
+    draft, growing = workers.writes(turn), page.locator("[aria-live=off]")
+    draft.write("I am quite sure")
+    expect(growing).to_contain_text("I am quite sure", timeout=AT_ONCE)
+    draft.write("I am quite sure NO_ANSWER")
+    expect(growing).to_be_empty(timeout=AT_ONCE)
+    draft.write("")
+    draft.write("Another model says")
+    expect(growing).to_contain_text("Another model says", timeout=AT_ONCE)
+    with database.write() as session:
+        conversation = session.get_one(Conversation, turn.conversation_id)
+        conversation.mode = "human"
+        session.add(conversation)
+    workers.wake(turn.conversation_id)
+    expect(growing).to_be_empty(timeout=AT_ONCE)
+    expect(page.get_by_text("Typing…")).to_have_count(0)
