@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.embedders import make_embedder
+from pipeline.embedders import embedder_in_use
 from pipeline.fitting import Array, Labels, fit_choice, fit_classifier, fit_logistic
 from pipeline.head import (
     NEAR,
@@ -279,5 +279,5 @@ def bring_up_to_date(database: Database, embedder: Embedder) -> Head | None:
 
 
 def train_configured(settings: Settings, database: Database) -> None:
-    """:func:`bring_up_to_date` with the model the settings name, on one core: the others answer meanwhile."""
-    bring_up_to_date(database, make_embedder(settings, threads=1))
+    """:func:`bring_up_to_date` with the model in use, on one core: the others answer meanwhile."""
+    bring_up_to_date(database, embedder_in_use(settings, database, threads=1))
