@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlmodel import Session, col, select
 
 from storage.lexical import Features, LexicalIndex, Scores, normalise
@@ -19,14 +22,39 @@ _SHORT = 25
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What search needs of an item: a row of the database costs ten times as much to look at."""
+
+    id: str
+    answer: str | None
+    locale: str | None
+    source: str
+    document_id: str | None
+    heading: str | None
+    page: int | None
+    status: str
+    valid_from: datetime | None
+    valid_until: datetime | None
+    channels: tuple[str, ...]
+    languages: tuple[str, ...]
+
+    @classmethod
+    def of(cls, row: KnowledgeItem) -> Item:
+        return cls(
+            row.id, row.answer, row.locale, row.source, row.document_id, row.heading, row.page, row.status,
+            row.valid_from, row.valid_until, tuple(row.channels), tuple(row.languages),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """One phrasing, or one passage, of an item. ``item_row``: the item's place in :attr:`Base.whole`."""
 
     id: str
     text: str
     normal: str
-    item: KnowledgeItem
+    item: Item
     item_row: int
     passage: bool
 
@@ -37,7 +65,7 @@ class Base:
 
     texts: list[Text]
     rows: dict[str, int]
-    whole: list[KnowledgeItem]
+    whole: list[Item]
     item_rows: dict[str, int]
     spans: list[tuple[int, int]]
     part_spans: list[tuple[int, int]]
@@ -54,17 +82,34 @@ class Base:
         """Six similarities of every item, each of shape (items,): of stems and letters with its phrasings, with the
         item as a whole, and with the best sentence of its answer."""
         own, whole, parts = (index.scores(question) for index in (self.phrases, self.items, self.parts))
-        texts = np.array([first for first, _ in self.spans], dtype=np.intp)
-        sentences = np.array([first for first, last in self.part_spans if last > first], dtype=np.intp)
-        with_answer = np.array([last > first for first, last in self.part_spans], dtype=bool)
-        best = [np.maximum.reduceat(scores, texts) for scores in own]
+        best = [np.maximum.reduceat(scores, self._first_texts) for scores in own]
         best += whole
         for scores in parts:
             found = np.zeros(len(self.whole), dtype=np.float32)
-            if len(sentences):
-                found[with_answer] = np.maximum.reduceat(scores, sentences)
+            if len(self._first_sentences):
+                found[self._with_answer] = np.maximum.reduceat(scores, self._first_sentences)
             best.append(found)
         return best
+
+    def count_texts(self, seen: NDArray[np.bool_]) -> int:
+        """Texts of the items that are seen, one boolean an item."""
+        return int(self._sizes[seen].sum())
+
+    @cached_property
+    def _first_texts(self) -> NDArray[np.intp]:
+        return np.array([first for first, _ in self.spans], dtype=np.intp)
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.intp]:
+        return np.array([last - first for first, last in self.spans], dtype=np.intp)
+
+    @cached_property
+    def _first_sentences(self) -> NDArray[np.intp]:
+        return np.array([first for first, last in self.part_spans if last > first], dtype=np.intp)
+
+    @cached_property
+    def _with_answer(self) -> NDArray[np.bool_]:
+        return np.array([last > first for first, last in self.part_spans], dtype=bool)
 
 
 def read_base(session: Session, old: Base | None = None) -> Base:
@@ -76,21 +121,19 @@ def read_base(session: Session, old: Base | None = None) -> Base:
         .order_by(col(KnowledgeItem.id), col(KnowledgePhrase.position), col(KnowledgePhrase.id))
     ).all()
     texts: list[Text] = []
-    whole: list[KnowledgeItem] = []
+    whole: list[Item] = []
     spans: list[tuple[int, int]] = []
-    for phrase, item in found:
-        if not whole or whole[-1].id != item.id:
-            whole.append(item)
+    for phrase, row in found:
+        if not whole or whole[-1].id != row.id:
+            whole.append(Item.of(row))
             spans.append((len(texts), len(texts)))
         normal = normalise(phrase.text)
-        texts.append(Text(phrase.id, phrase.text, normal, item, len(whole) - 1, phrase.kind == "passage"))
+        texts.append(Text(phrase.id, phrase.text, normal, whole[-1], len(whole) - 1, phrase.kind == "passage"))
         spans[-1] = (spans[-1][0], len(texts))
     return build_base(texts, whole, spans, old)
 
 
-def build_base(
-    texts: list[Text], whole: list[KnowledgeItem], spans: list[tuple[int, int]], old: Base | None = None
-) -> Base:
+def build_base(texts: list[Text], whole: list[Item], spans: list[tuple[int, int]], old: Base | None = None) -> Base:
     """The inverted lists over texts that are grouped by item."""
     counted: dict[str, Features] = {}
     before = old.counted if old is not None else {}

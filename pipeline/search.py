@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import compress, islice
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -195,7 +195,9 @@ class KnowledgeSearcher:
             dense.setdefault(base.texts[row].item_row, (score, row))
         # Where the head knows every item, it has weighed the words itself.
         features = None if snapshot.covered else Features.of(question)
-        words = [] if features is None else [scores * seen for scores in base.similarities(features)]
+        words = [] if features is None else base.similarities(features)
+        if not seen.all():
+            words = [scores * seen for scores in words]
         same = [row for row in base.exact.get(normalise(question), ()) if seen[row]]
         chosen = set(dense).union(same, *(best_rows(scores, FROM_WORDS) for scores in words[:4]))
         read = None
@@ -206,7 +208,10 @@ class KnowledgeSearcher:
         order = sorted(chosen)
         places = {base.whole[row].id: i for i, row in enumerate(order)}
         means = near_scores([(places.get(item, -1), score) for item, score in hits], len(order))
-        similar = np.stack([scores[order] for scores in words], axis=1).tolist() if words else [_UNWEIGHED] * len(order)
+        chosen_rows = np.array(order, dtype=np.intp)
+        similar = (
+            np.stack([scores[chosen_rows] for scores in words], axis=1).tolist() if words else [_UNWEIGHED] * len(order)
+        )
         known = 0.0 if features is None else base.phrases.known(features)
         found = []
         for item_row, mean, own in zip(order, means.tolist(), similar, strict=True):
@@ -254,8 +259,8 @@ class KnowledgeSearcher:
             row = base.rows.get(text)
             return row is not None and bool(seen[base.texts[row].item_row])
 
-        shown = len(base.texts) if seen.all() else sum(last - first for first, last in compress(base.spans, seen))
-        near = nearest_visible(fetch, keep, wanted=NEAREST, share=shown / max(snapshot.indexed, 1))
+        share = base.count_texts(seen) / max(snapshot.indexed, 1)
+        near = nearest_visible(fetch, keep, wanted=NEAREST, share=share)
         return near, layers
 
     def _nearest(self, asked: Sequence[tuple[str, int]]) -> list[_Nearest]:
