@@ -150,4 +150,4 @@ def calibration() -> Calibration:
 
 
 def _sum(weights: Sequence[float], features: Sequence[float]) -> float:
-    return sum(map(mul, weights, features))
+    return float(sum(map(mul, weights, features)))

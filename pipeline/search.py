@@ -192,7 +192,7 @@ class KnowledgeSearcher:
         hits = [(base.texts[row].item.id, score) for row, score in rows]
         dense: dict[int, tuple[float, int]] = {}  # by item: its best cosine, and the text that has it
         for row, score in rows:
-            dense.setdefault(base.texts[row].item_row, (score, row))
+            dense.setdefault(base.owners[row], (score, row))
         # Where the head knows every item, it has weighed the words itself.
         features = None if snapshot.covered else Features.of(question)
         words = [] if features is None else base.similarities(features)
@@ -257,7 +257,7 @@ class KnowledgeSearcher:
 
         def keep(text: str) -> bool:
             row = base.rows.get(text)
-            return row is not None and bool(seen[base.texts[row].item_row])
+            return row is not None and bool(seen[base.owners[row]])
 
         share = base.count_texts(seen) / max(snapshot.indexed, 1)
         near = nearest_visible(fetch, keep, wanted=NEAREST, share=share)
@@ -289,11 +289,19 @@ class KnowledgeSearcher:
 
     def _current(self, *, now: bool = False) -> _Snapshot:
         """The base as it was at most :data:`FRESH` seconds ago; ``now``: as it is, if its model must be waited for."""
-        with self._lock:
+        known = self._snapshot
+        if known is not None and not now and time.monotonic() - self._checked <= FRESH:
+            return known
+        # One thread reads what is new; the others answer from what they know meanwhile.
+        if not self._lock.acquire(blocking=known is None or now) and known is not None:
+            return known
+        try:
             if self._snapshot is None or now or time.monotonic() - self._checked > FRESH:
                 self._snapshot = self._read(self._snapshot, wait=now)
                 self._checked = time.monotonic()
             return self._snapshot
+        finally:
+            self._lock.release()
 
     def _in_use(self, session: Session, old: _Snapshot | None, *, wait: bool) -> tuple[LiveIndex | None, Embedder]:
         """The live index and its model; the ones before while the model of a new one is being loaded."""

@@ -104,8 +104,12 @@ class _Space:
         numbers = np.concatenate([text.numbers for text in texts]) if texts else np.empty(0, np.int32)
         counts = np.concatenate([text.counts for text in texts]) if texts else np.empty(0, np.float32)
         rows = np.repeat(np.arange(self._size, dtype=np.int32), lengths)
-        known, place, spread = np.unique(numbers, return_inverse=True, return_counts=True)
-        self._place = {int(feature): i for i, feature in enumerate(known)}
+        occurring = np.bincount(numbers, minlength=BUCKETS)
+        known = np.flatnonzero(occurring)
+        spread, places = occurring[known], np.zeros(BUCKETS, dtype=np.int32)
+        places[known] = np.arange(len(known), dtype=np.int32)
+        place = places[numbers]
+        self._place = dict(zip(known.tolist(), range(len(known)), strict=True))
         self._idf = np.log(1 + self._size / (spread + 0.5)).astype(np.float32)
         self._own = self._idf.tolist()
         self._unknown = math.log(1 + self._size / 0.5)
@@ -118,7 +122,7 @@ class _Space:
             norms = np.sqrt(np.bincount(rows, weights=weights**2, minlength=self._size))
             # The question's own weight of a feature is this one's idf again, so it is multiplied in here, once.
             weights = weights / np.maximum(norms, 1e-9)[rows] * self._idf[place]
-        order = np.argsort(place, kind="stable")
+        order = _stable_order(place)
         # Rows in the machine's own index type: numpy converts any other at each use, which takes most of a query.
         self._rows, self._weights = rows[order].astype(np.intp), weights[order].astype(np.float32)
         self._starts = np.concatenate([[0], np.cumsum(spread)]).tolist()
@@ -144,6 +148,12 @@ class _Space:
     def known(self, text: Counted) -> float:
         """The share of the text's features that some text of the space has."""
         return sum(n in self._place for n in text.numbers.tolist()) / max(len(text.numbers), 1)
+
+
+def _stable_order(places: Numbers) -> NDArray[np.intp]:
+    """The stable ascending order of numbers below 2**32: two passes over halves, which numpy sorts by radix."""
+    order = np.argsort((places & 0xFFFF).astype(np.uint16), kind="stable")
+    return order[np.argsort((places[order] >> 16).astype(np.uint16), kind="stable")]
 
 
 class LexicalIndex:
