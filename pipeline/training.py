@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.embedders import embedder_in_use
+from pipeline.encoded import Encoded
 from pipeline.fitting import Array, Labels, fit_choice, fit_classifier, fit_logistic
 from pipeline.head import (
     NEAR,
@@ -32,7 +33,7 @@ from pipeline.head import (
 from ragline.logs import get_logger
 from ragline.settings import Settings
 from storage import heads, knowledge
-from storage.embedder.base import Embedder, encode_layers
+from storage.embedder.base import Embedder
 from storage.session import Database
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ log = get_logger(__name__)
 class Rows:
     """Phrasings ready for training, row by row: ``vectors`` (n, dimensions), ``layers`` (n, features), ``labels`` (n,).
 
-    ``features``: those of :func:`~pipeline.head.text_features`, a sparse matrix (n, buckets): as dictionaries they take
-    ten times the memory and most of the time.
+    ``features``: those of :func:`~pipeline.head.text_features`, a sparse matrix (n, buckets): dictionaries take
+    ten times the memory.
     """
 
     texts: Sequence[str]
@@ -257,10 +258,11 @@ def operating_points(confidence: NDArray[np.float64], right: NDArray[np.bool_], 
     return tuple(points)
 
 
-def bring_up_to_date(database: Database, embedder: Embedder) -> Head | None:
+def bring_up_to_date(database: Database, embedder: Embedder, encoded: Encoded | None = None) -> Head | None:
     """Train a head unless the stored one is of this base and this model; returns a new one, None where none is due.
 
     The old head serves until the new one is stored. Safe to run twice at once: the later one stays.
+    ``encoded`` remembers what the training before has encoded.
     """
     with database.read() as session:
         revision = knowledge.fingerprint(session)
@@ -276,8 +278,8 @@ def bring_up_to_date(database: Database, embedder: Embedder) -> Head | None:
     items, texts = [item for item, _ in chosen], [text for _, text in chosen]
     names = tuple(dict.fromkeys(items))
     number = {name: i for i, name in enumerate(names)}
-    vectors, layers = encode_layers(embedder, texts)
-    encoded = time.perf_counter()
+    vectors, layers = (encoded or Encoded()).encode(embedder, texts)
+    half = time.perf_counter()
     labels = np.array([number[item] for item in items], dtype=np.int64)
     head = train(Rows(texts, count_features(texts), vectors, layers, labels, names), embedder.name)
     stored = head.to_bytes()
@@ -286,13 +288,13 @@ def bring_up_to_date(database: Database, embedder: Embedder) -> Head | None:
         "head_trained",
         items=len(names),
         phrasings=len(texts),
-        seconds_encoding=round(encoded - began, 1),
-        seconds_training=round(time.perf_counter() - encoded, 1),
+        seconds_encoding=round(half - began, 1),
+        seconds_training=round(time.perf_counter() - half, 1),
         bytes=len(stored),
     )
     return head
 
 
-def train_configured(settings: Settings, database: Database) -> None:
+def train_configured(settings: Settings, database: Database, encoded: Encoded) -> None:
     """:func:`bring_up_to_date` with the model in use, on one core: the others answer meanwhile."""
-    bring_up_to_date(database, embedder_in_use(settings, database, threads=1))
+    bring_up_to_date(database, embedder_in_use(settings, database, threads=1), encoded)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -24,6 +25,9 @@ from ragline.settings import Settings, get_settings
 from storage.session import Database, get_database
 from workers.leases import LeaseKeeper
 from workers.load import Load
+
+if TYPE_CHECKING:
+    from pipeline.encoded import Encoded
 
 #: The Redis channel on which the ways in listen for news of a conversation.
 NEWS = "ragline:news"
@@ -58,6 +62,12 @@ class Runtime:
     @cached_property
     def model(self) -> LanguageModel | None:
         return make_language_model(self.settings)
+
+    @cached_property
+    def encoded(self) -> Encoded:
+        from pipeline.encoded import Encoded
+
+        return Encoded()
 
     @property
     def searcher(self) -> Searcher:

@@ -143,4 +143,4 @@ def train_head(self: BaseTask) -> None:
     """A classifier of this very base, where the newest one is of an older."""
     from pipeline.training import train_configured
 
-    train_configured(self.runtime.settings, self.runtime.database)
+    train_configured(self.runtime.settings, self.runtime.database, self.runtime.encoded)
