@@ -4,9 +4,9 @@
     python -m bench.stores encoder [--texts 200]
     python -m bench.stores reindex [--rows 15000] [--stores chroma faiss]
 
-``growth`` stores synthetic vectors (384 dimensions, 2,000 topics) and asks for the 50 nearest, as retrieval does; a
-share of the rows is hidden by visibility and dropped after the query, not filtered in it. It prints a table and draws
-it as ``growth.svg``. ``encoder`` compares one query's encoding, one thread each. All figures are medians.
+``growth`` stores synthetic vectors (384 dimensions, 2,000 topics) and asks for the 50 nearest as retrieval does, with
+the visibility rules on: a share of the items is limited to another channel. It prints a table and draws it as
+``growth.svg``. ``encoder`` compares one query's encoding, one thread each. All figures are medians.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 import psutil
 
 from bench.kb_import import WORDS
+from ragline.clock import utcnow
 from ragline.commands.services import chroma_answers
 from ragline.settings import Settings
 from ragline.stack.parts import chroma_part
@@ -37,6 +38,8 @@ from storage.embedder.minilm import model_folder
 from storage.knowledge_files import ItemRow
 from storage.session import Database, make_engine
 from storage.vectors import make_store
+from storage.visibility import Scope, Visibility
+from storage.visible_rows import VisibleRows, nearest_visible
 
 DIMENSIONS, NEAREST, ASKED = 384, 50, 200
 
@@ -65,13 +68,20 @@ def synthetic(rows: int, seed: int) -> Vectors:
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), dtype=np.float32)
 
 
+def visible_rows(rows: int, hidden: float) -> VisibleRows:
+    """Items of which that share is limited to a channel that does not ask."""
+    limited, free = Visibility(channels=("widget",)), Visibility()
+    dice = np.random.default_rng(3).random(rows)
+    return VisibleRows([limited if one < hidden else free for one in dice])
+
+
 def growth(sizes: list[int], names: list[str], hidden: float) -> list[dict[str, object]]:
     table: list[dict[str, object]] = []
     asked = synthetic(ASKED, seed=1)
     everything = np.concatenate(
         [synthetic(min(50_000, max(sizes) - at), at + 7) for at in range(0, max(sizes), 50_000)]
     )
-    unseen = {str(i) for i in np.random.default_rng(3).choice(max(sizes), int(hidden * max(sizes)), replace=False)}
+    seen = visible_rows(max(sizes), hidden).mask(Scope("telegram"), utcnow())
     for name in names:
         with tempfile.TemporaryDirectory() as scratch, chroma(Path(scratch)) as (url, server):
             store = make_store(name, Settings.model_validate({"data": scratch, "chroma_url": url}))
@@ -87,12 +97,14 @@ def growth(sizes: list[int], names: list[str], hidden: float) -> list[dict[str, 
                 times, hits, most = [], 0, 0
                 for row in range(ASKED):
                     began = time.perf_counter()
-                    [found] = store.query("kb-growth", asked[row : row + 1], NEAREST)
-                    seen = [hit for hit in found if hit.id not in unseen]
+                    found = nearest_visible(
+                        lambda k, ask=store.query, one=asked[row : row + 1]: ask("kb-growth", one, k)[0],  # type: ignore[misc]
+                        lambda name: bool(seen[int(name)]), wanted=NEAREST, share=1 - hidden,
+                    )  # fmt: skip
                     times.append(1000 * (time.perf_counter() - began))
-                    exact = everything[:size] @ asked[row]
-                    best = [i for i in np.argsort(-exact)[:NEAREST] if str(i) not in unseen]
-                    hits, most = hits + len({hit.id for hit in seen} & {str(i) for i in best}), most + len(best)
+                    exact = np.where(seen[:size], everything[:size] @ asked[row], -2)
+                    best = np.argpartition(-exact, NEAREST)[:NEAREST].tolist()
+                    hits, most = hits + len({hit.id for hit in found.hits} & {str(i) for i in best}), most + NEAREST
                 line: dict[str, object] = {
                     "store": name, "rows": size, "ms_p50": round(statistics.median(times), 2),
                     "ms_p95": round(statistics.quantiles(times, n=20)[-1], 2), "recall_at_50": round(hits / most, 3),

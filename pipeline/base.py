@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from sqlmodel import Session, col, select
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Select, Table, select
+from sqlmodel import Session
 
 from storage.lexical import Features, LexicalIndex, Scores
 from storage.models import KnowledgeItem, KnowledgePhrase
@@ -18,17 +24,39 @@ LEXICAL_LIMIT = 150_000
 #: Sentences shorter than this go with the next one: a lone "Yes." says nothing.
 _SHORT = 25
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
+#: Items named in one statement.
+_NAMED = 500
+_item: Table = KnowledgeItem.__table__  # type: ignore[attr-defined]
+_phrase: Table = KnowledgePhrase.__table__  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What search needs of an item, as its columns: an object of the database costs ten times as much to look at."""
+
+    id: str
+    updated_at: datetime
+    answer: str | None
+    locale: str | None
+    source: str
+    document_id: str | None
+    heading: str | None
+    page: int | None
+    status: str
+    valid_from: datetime | None
+    valid_until: datetime | None
+    channels: Sequence[str]
+    languages: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
-    """One phrasing, or one passage, of an item. ``item_row``: the item's place in :attr:`Base.whole`."""
+    """One phrasing, or one passage, of an item."""
 
     id: str
     text: str
     normal: str
-    item: KnowledgeItem
-    item_row: int
+    item: Item
     passage: bool
 
 
@@ -38,7 +66,9 @@ class Base:
 
     texts: list[Text]
     rows: dict[str, int]
-    whole: list[KnowledgeItem]
+    #: The place in ``whole`` of each text's item.
+    owners: list[int]
+    whole: list[Item]
     item_rows: dict[str, int]
     spans: list[tuple[int, int]]
     part_spans: list[tuple[int, int]]
@@ -55,43 +85,85 @@ class Base:
         """Six similarities of every item, each of shape (items,): of stems and letters with its phrasings, with the
         item as a whole, and with the best sentence of its answer."""
         own, whole, parts = (index.scores(question) for index in (self.phrases, self.items, self.parts))
-        texts = np.array([first for first, _ in self.spans], dtype=np.intp)
-        sentences = np.array([first for first, last in self.part_spans if last > first], dtype=np.intp)
-        with_answer = np.array([last > first for first, last in self.part_spans], dtype=bool)
-        best = [np.maximum.reduceat(scores, texts) for scores in own]
+        best = [np.maximum.reduceat(scores, self._first_texts) for scores in own]
         best += whole
         for scores in parts:
             found = np.zeros(len(self.whole), dtype=np.float32)
-            if len(sentences):
-                found[with_answer] = np.maximum.reduceat(scores, sentences)
+            if len(self._first_sentences):
+                found[self._with_answer] = np.maximum.reduceat(scores, self._first_sentences)
             best.append(found)
         return best
 
+    def count_texts(self, seen: NDArray[np.bool_]) -> int:
+        """Texts of the items that are seen, one boolean an item."""
+        return int(self._sizes[seen].sum())
+
+    @cached_property
+    def _first_texts(self) -> NDArray[np.intp]:
+        return np.array([first for first, _ in self.spans], dtype=np.intp)
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.intp]:
+        return np.array([last - first for first, last in self.spans], dtype=np.intp)
+
+    @cached_property
+    def _first_sentences(self) -> NDArray[np.intp]:
+        return np.array([first for first, last in self.part_spans if last > first], dtype=np.intp)
+
+    @cached_property
+    def _with_answer(self) -> NDArray[np.bool_]:
+        return np.array([last > first for first, last in self.part_spans], dtype=bool)
+
 
 def read_base(session: Session, old: Base | None = None) -> Base:
-    """The active items of the base. ``old``: an earlier revision, whose work is used again."""
-    found = session.exec(
-        select(KnowledgePhrase, KnowledgeItem)
-        .join(KnowledgeItem, col(KnowledgeItem.id) == KnowledgePhrase.item_id)
-        .where(KnowledgeItem.status == "active")
-        .order_by(col(KnowledgeItem.id), col(KnowledgePhrase.position), col(KnowledgePhrase.id))
-    ).all()
+    """The active items of the base. ``old``: an earlier revision; only what has changed since is read and counted."""
+    stamps = session.connection().execute(_active(_item.c.id, _item.c.updated_at).order_by(_item.c.id)).all()
+    before = old.item_rows if old is not None else {}
+    kept = {
+        item: before[item]
+        for item, stamp in stamps
+        if old is not None and item in before and old.whole[before[item]].updated_at == stamp
+    }
+    fresh = _read_items(session, [item for item, _ in stamps if item not in kept])
     texts: list[Text] = []
-    whole: list[KnowledgeItem] = []
+    whole: list[Item] = []
     spans: list[tuple[int, int]] = []
-    for phrase, item in found:
-        if not whole or whole[-1].id != item.id:
-            whole.append(item)
-            spans.append((len(texts), len(texts)))
-        normal = normalise(phrase.text)
-        texts.append(Text(phrase.id, phrase.text, normal, item, len(whole) - 1, phrase.kind == "passage"))
-        spans[-1] = (spans[-1][0], len(texts))
+    for item, _ in stamps:
+        if old is not None and item in kept:
+            first, last = old.spans[kept[item]]
+            own = old.texts[first:last]
+        else:
+            own = fresh.get(item, [])
+        if own:
+            spans.append((len(texts), len(texts) + len(own)))
+            whole.append(own[0].item)
+            texts += own
     return build_base(texts, whole, spans, old)
 
 
-def build_base(
-    texts: list[Text], whole: list[KnowledgeItem], spans: list[tuple[int, int]], old: Base | None = None
-) -> Base:
+def _read_items(session: Session, ids: Sequence[str]) -> dict[str, list[Text]]:
+    """The texts of active items, by item; an item without any is left out."""
+    columns = (*(_item.c[name] for name in Item.__slots__), _phrase.c.id, _phrase.c.text, _phrase.c.kind)
+    joined = _active(*columns).join(_phrase, _phrase.c.item_id == _item.c.id)
+    joined = joined.order_by(_item.c.id, _phrase.c.position, _phrase.c.id)
+    found: dict[str, list[Text]] = {}
+    # So many are read sooner together with all others than by name.
+    everything = len(ids) > 10 * _NAMED
+    for start in range(0, len(ids), len(ids) if everything else _NAMED):
+        query = joined if everything else joined.where(_item.c.id.in_(ids[start : start + _NAMED]))
+        item: Item | None = None
+        for *values, phrase, text, kind in session.connection().execute(query):
+            if item is None or item.id != values[0]:
+                item = Item(*values)
+            found.setdefault(item.id, []).append(Text(phrase, text, normalise(text), item, kind == "passage"))
+    return found
+
+
+def _active(*columns: ColumnElement[Any]) -> Select[Any]:
+    return select(*columns).where(_item.c.status == "active")
+
+
+def build_base(texts: list[Text], whole: list[Item], spans: list[tuple[int, int]], old: Base | None = None) -> Base:
     """The inverted lists over texts that are grouped by item."""
     counted: dict[str, Features] = {}
     before = old.counted if old is not None else {}
@@ -102,10 +174,11 @@ def build_base(
             counted[text] = before.get(text) or Features.of(text)
         return counted[text]
 
+    owners = [row for row, (first, last) in enumerate(spans) for _ in range(first, last)]
     exact: dict[str, list[int]] = {}
-    for text in texts:
-        if not text.passage and text.item_row not in (found := exact.setdefault(text.normal, [])):
-            found.append(text.item_row)
+    for owner, text in zip(owners, texts, strict=True):
+        if not text.passage and owner not in (found := exact.setdefault(text.normal, [])):
+            found.append(owner)
     sentences: list[str] = []
     part_spans: list[tuple[int, int]] = []
     together: list[str] = []
@@ -119,6 +192,7 @@ def build_base(
     return Base(
         texts=texts,
         rows={text.id: row for row, text in enumerate(texts)},
+        owners=owners,
         whole=whole,
         item_rows={item.id: row for row, item in enumerate(whole)},
         spans=spans,

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from operator import mul
 from typing import Literal
 
 import numpy as np
@@ -149,4 +150,4 @@ def calibration() -> Calibration:
 
 
 def _sum(weights: Sequence[float], features: Sequence[float]) -> float:
-    return sum(w * x for w, x in zip(weights, features, strict=True))
+    return float(sum(map(mul, weights, features)))

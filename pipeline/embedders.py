@@ -17,6 +17,8 @@ from ragline.settings import Settings
 from storage import embedder as local
 from storage.embedder.base import Embedder, Vectors
 from storage.embedder.transformers import Prefixes
+from storage.index import LiveIndex, live_index
+from storage.session import Database
 
 #: Texts of a request: a provider's limit is 2,048 texts or, sooner, 300,000 tokens.
 BATCH = 128
@@ -31,8 +33,29 @@ def make_embedder(settings: Settings, name: str | None = None, *, threads: int =
     """
     knowledge = settings.knowledge
     prefixes = Prefixes(knowledge.query_prefix, knowledge.passage_prefix)
+    return _make(settings, name or knowledge.embedder, prefixes, threads)
+
+
+def open_embedder(settings: Settings, index: LiveIndex | None, *, threads: int = 0) -> Embedder:
+    """The model that made an index; that of the settings where there is none yet, or it does not say its model.
+
+    Raises :class:`ConfigurationError` for a model that cannot be loaded.
+    """
+    if index is None or index.setting is None:
+        return make_embedder(settings, threads=threads)
+    return _make(settings, index.setting, index.prefixes, threads)
+
+
+def embedder_in_use(settings: Settings, database: Database, *, threads: int = 0) -> Embedder:
+    """:func:`open_embedder` of the live index."""
+    with database.read() as session:
+        live = live_index(session)
+    return open_embedder(settings, live, threads=threads)
+
+
+def _make(settings: Settings, name: str, prefixes: Prefixes, threads: int) -> Embedder:
     return local.make_embedder(
-        name or knowledge.embedder, threads=threads, prefixes=prefixes,
+        name, threads=threads, prefixes=prefixes,
         remote=lambda model: RemoteEmbedder(model, prefixes, settings),
     )  # fmt: skip
 

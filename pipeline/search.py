@@ -8,7 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import compress, islice
+from functools import partial
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -17,16 +18,17 @@ from sqlmodel import Session
 
 from pipeline.base import Base, read_base
 from pipeline.confidence import Calibration, calibration, rank
-from pipeline.embedders import make_embedder
+from pipeline.embedders import open_embedder
 from pipeline.found import Candidate, Found
 from pipeline.head import Array, Head, near_scores
+from pipeline.index_models import IndexModels
 from ragline.batching import Batched
 from ragline.clock import utcnow
 from ragline.logs import get_logger
 from ragline.settings import Settings
 from storage import heads, knowledge
-from storage.embedder.base import Embedder, Vectors, encode_layers
-from storage.index import LiveIndex, check_embedder, count_texts, is_complete, live_index
+from storage.embedder.base import Embedder, encode_layers
+from storage.index import LiveIndex, coming_index, count_texts, is_complete, live_index
 from storage.lexical import Features, best_rows
 from storage.session import Database
 from storage.vectors import make_store
@@ -67,10 +69,15 @@ Seen = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class _Nearest:
-    """The nearest texts of a question, and what the head reads of it (None where there is no head)."""
+    """The nearest texts of a question by a model, and what the head reads of it (None where there is no head)."""
 
     hits: list[Hit]
     layers: Array | None
+    model: str
+
+
+class _OtherModel(Exception):
+    """The index was swapped for one of another model between two looks at it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,8 @@ class _Snapshot:
 
     revision: tuple[int, str]
     live: LiveIndex | None
+    #: The model of the live index.
+    embedder: Embedder
     base: Base
     #: Of documents, by id: what is cited.
     sources: dict[str, str]
@@ -113,15 +122,18 @@ class KnowledgeSearcher:
         setting: str,
         *,
         first_store: str | None = None,
+        load: Callable[[LiveIndex], Embedder] | None = None,
         fitted: Calibration | None = None,
         max_wrong_direct: float = 0.02,
     ) -> None:
         """``first_store`` is where the first index will be, for :meth:`warm_up` before there is one.
 
+        ``load`` opens the model of an index that ``embedder`` did not make; without it such an index is an error.
         ``fitted`` defaults to the calibration in the package; ``max_wrong_direct``: the share of direct answers that
         may be wrong, which the thresholds follow from.
         """
-        self._database, self._store, self._embedder, self._setting = database, store, embedder, setting
+        self._database, self._store, self._first = database, store, embedder
+        self._models = IndexModels(embedder, load or (lambda _: embedder), setting)
         self._first_store = first_store
         self._fitted, self._max_wrong_direct = fitted or calibration(), max_wrong_direct
         self._lock = threading.Lock()
@@ -130,14 +142,22 @@ class KnowledgeSearcher:
         self._checked = 0.0
 
     def warm_up(self) -> None:
-        encode_layers(self._embedder, ["warm-up"])
-        live = self._current().live
+        snapshot = self._current()
+        encode_layers(snapshot.embedder, ["warm-up"])
+        live = snapshot.live
         if name := live.store if live else self._first_store:
             with suppress(StoreUnavailable):  # the first search will say so
                 self._store(name).ping()
 
     def search(self, question: str, scope: Scope = EVERYWHERE) -> Found:
-        snapshot, now = self._current(), utcnow()
+        while True:
+            try:
+                return self._search(question, scope, self._current())
+            except _OtherModel:
+                log.info("search_repeated", reason="the index is of another model now")
+
+    def _search(self, question: str, scope: Scope, snapshot: _Snapshot) -> Found:
+        now = utcnow()
         if not snapshot.base.texts:
             return Found()
         asked = question, scope, snapshot.visible.era(now)
@@ -173,10 +193,12 @@ class KnowledgeSearcher:
         hits = [(base.texts[row].item.id, score) for row, score in rows]
         dense: dict[int, tuple[float, int]] = {}  # by item: its best cosine, and the text that has it
         for row, score in rows:
-            dense.setdefault(base.texts[row].item_row, (score, row))
+            dense.setdefault(base.owners[row], (score, row))
         # Where the head knows every item, it has weighed the words itself.
         features = None if snapshot.covered else Features.of(question)
-        words = [] if features is None else [scores * seen for scores in base.similarities(features)]
+        words = [] if features is None else base.similarities(features)
+        if not seen.all():
+            words = [scores * seen for scores in words]
         same = [row for row in base.exact.get(normalise(question), ()) if seen[row]]
         chosen = set(dense).union(same, *(best_rows(scores, FROM_WORDS) for scores in words[:4]))
         read = None
@@ -187,7 +209,10 @@ class KnowledgeSearcher:
         order = sorted(chosen)
         places = {base.whole[row].id: i for i, row in enumerate(order)}
         means = near_scores([(places.get(item, -1), score) for item, score in hits], len(order))
-        similar = np.stack([scores[order] for scores in words], axis=1).tolist() if words else [_UNWEIGHED] * len(order)
+        chosen_rows = np.array(order, dtype=np.intp)
+        similar = (
+            np.stack([scores[chosen_rows] for scores in words], axis=1).tolist() if words else [_UNWEIGHED] * len(order)
+        )
         known = 0.0 if features is None else base.phrases.known(features)
         found = []
         for item_row, mean, own in zip(order, means.tolist(), similar, strict=True):
@@ -226,76 +251,107 @@ class KnowledgeSearcher:
         def fetch(k: int) -> list[Hit]:
             nonlocal layers
             near = self._near((question, k))
+            if near.model != snapshot.embedder.name:
+                raise _OtherModel
             layers = near.layers
             return near.hits
 
         def keep(text: str) -> bool:
             row = base.rows.get(text)
-            return row is not None and bool(seen[base.texts[row].item_row])
+            return row is not None and bool(seen[base.owners[row]])
 
-        shown = len(base.texts) if seen.all() else sum(last - first for first, last in compress(base.spans, seen))
-        near = nearest_visible(fetch, keep, wanted=NEAREST, share=shown / max(snapshot.indexed, 1))
+        share = base.count_texts(seen) / max(snapshot.indexed, 1)
+        near = nearest_visible(fetch, keep, wanted=NEAREST, share=share)
         return near, layers
 
     def _nearest(self, asked: Sequence[tuple[str, int]]) -> list[_Nearest]:
-        snapshot, questions = self._current(), [question for question, _ in asked]
-        live = snapshot.live
+        snapshot = self._current()
+        try:
+            return self._ask(snapshot, asked)
+        except CollectionMissing:
+            # The index was swapped and the old collection is gone: now its model has to be waited for.
+            newer = self._current(now=True)
+            if newer.live is None or newer.live == snapshot.live:
+                raise
+            return self._ask(newer, asked)
+
+    def _ask(self, snapshot: _Snapshot, asked: Sequence[tuple[str, int]]) -> list[_Nearest]:
+        live, embedder, questions = snapshot.live, snapshot.embedder, [question for question, _ in asked]
         if live is None:
-            return [_Nearest([], None) for _ in questions]
-        check_embedder(live, self._embedder, self._setting)
+            return [_Nearest([], None, embedder.name) for _ in questions]
         layers: Sequence[Array | None]
         if snapshot.head is None:
-            vectors, layers = self._embedder.encode_queries(questions), [None] * len(questions)
+            vectors, layers = embedder.encode_queries(questions), [None] * len(questions)
         else:
-            vectors, read = encode_layers(self._embedder, questions)
+            vectors, read = encode_layers(embedder, questions)
             layers = list(read)
-        found = self._query(live, vectors, max(k for _, k in asked))
-        return [_Nearest(hits[:k], row) for hits, (_, k), row in zip(found, asked, layers, strict=True)]
-
-    def _query(self, live: LiveIndex, vectors: Vectors, k: int) -> list[list[Hit]]:
-        try:
-            return self._store(live.store).query(live.collection, vectors, k)
-        except CollectionMissing:
-            # The index was swapped a moment ago and the old collection is gone.
-            newer = self._current(now=True).live
-            if newer is None or newer == live:
-                raise
-            return self._store(newer.store).query(newer.collection, vectors, k)
+        found = self._store(live.store).query(live.collection, vectors, max(k for _, k in asked))
+        return [_Nearest(hits[:k], row, embedder.name) for hits, (_, k), row in zip(found, asked, layers, strict=True)]
 
     def _current(self, *, now: bool = False) -> _Snapshot:
-        with self._lock:
+        """The base as it was at most :data:`FRESH` seconds ago; ``now``: as it is, if its model must be waited for."""
+        known = self._snapshot
+        if known is not None and not now and time.monotonic() - self._checked <= FRESH:
+            return known
+        # One thread reads what is new; the others answer from what they know meanwhile.
+        if not self._lock.acquire(blocking=known is None or now) and known is not None:
+            return known
+        try:
             if self._snapshot is None or now or time.monotonic() - self._checked > FRESH:
-                self._snapshot = self._read(self._snapshot)
+                self._snapshot = self._read(self._snapshot, wait=now)
                 self._checked = time.monotonic()
             return self._snapshot
+        finally:
+            self._lock.release()
 
-    def _read(self, old: _Snapshot | None) -> _Snapshot:
+    def _in_use(self, session: Session, old: _Snapshot | None, *, wait: bool) -> tuple[LiveIndex | None, Embedder]:
+        """The live index and its model; the ones before while the model of a new one is being loaded."""
+        live, coming = live_index(session), coming_index(session)
+        if live is None:
+            return None, self._first
+        if coming is not None:
+            self._models.get(coming)  # it is ready then when the index is
+        embedder = self._models.get(live)
+        if embedder is None:
+            if old is not None and old.live is not None and not wait:
+                return old.live, old.embedder
+            embedder = self._models.wait(live)
+        if old is not None and old.embedder is not embedder:
+            self._models.keep({found.embedder for found in (live, coming) if found})
+        return live, embedder
+
+    def _read(self, old: _Snapshot | None, *, wait: bool) -> _Snapshot:
         with self._database.read() as session:
-            revision, live = knowledge.revision(session), live_index(session)
-            head_id = heads.newest(session, self._embedder.name)
+            revision, (live, embedder) = knowledge.revision(session), self._in_use(session, old, wait=wait)
+            head_id = heads.newest(session, embedder.name)
             same = old is not None and (old.revision, old.live, old.head_id) == (revision, live, head_id)
             if old is not None and same and (old.complete or live is None):
                 return old
             complete = live is not None and is_complete(session, live)
             if old is not None and same and not complete:
                 return old
-            head = old.head if old is not None else None
+            head = old.head if old is not None and old.embedder is embedder else None
             if head_id is not None and (old is None or old.head_id != head_id):
                 head = self._read_head(heads.read(session, head_id), head)
             if old is not None and old.revision == revision:
                 changed = replace(old, found=OrderedDict())
             else:
-                changed = self._read_base(session, revision, old)
+                changed = self._read_base(session, revision, embedder, old)
         covered = head is not None and all(item.id in head.index for item in changed.base.whole)
-        return replace(changed, live=live, head_id=head_id, head=head, complete=complete, covered=covered)
+        return replace(
+            changed, live=live, embedder=embedder, head_id=head_id, head=head, complete=complete, covered=covered
+        )
 
-    def _read_base(self, session: Session, revision: tuple[int, str], old: _Snapshot | None) -> _Snapshot:
+    def _read_base(
+        self, session: Session, revision: tuple[int, str], embedder: Embedder, old: _Snapshot | None
+    ) -> _Snapshot:
         """The base as it is now, without an index and a head."""
         base = read_base(session, old.base if old is not None else None)
         log.info("knowledge_loaded", texts=len(base.texts))
         return _Snapshot(
             revision=revision,
             live=None,
+            embedder=embedder,
             base=base,
             sources=knowledge.document_sources(session),
             indexed=count_texts(session),
@@ -330,13 +386,15 @@ def make_searcher(settings: Settings, database: Database, *, threads: int = 1) -
             stores[name] = make_store(name, settings)
         return stores[name]
 
-    name = settings.knowledge.embedder
-    embedder = make_embedder(settings, name, threads=threads)
+    with database.read() as session:
+        live = live_index(session)
+    load = partial(open_embedder, settings, threads=threads)
     return KnowledgeSearcher(
         database,
         store,
-        embedder,
-        name,
+        load(live),
+        settings.knowledge.embedder,
         first_store=settings.knowledge.store,
+        load=load,
         max_wrong_direct=settings.knowledge.max_wrong_direct,
     )

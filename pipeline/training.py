@@ -7,14 +7,17 @@ from it and their phrasings asked as questions it cannot answer. What is true of
 from __future__ import annotations
 
 import time
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.embedders import make_embedder
+from pipeline.embedders import embedder_in_use
+from pipeline.encoded import Encoded
 from pipeline.fitting import Array, Labels, fit_choice, fit_classifier, fit_logistic
 from pipeline.head import (
     NEAR,
@@ -30,8 +33,11 @@ from pipeline.head import (
 from ragline.logs import get_logger
 from ragline.settings import Settings
 from storage import heads, knowledge
-from storage.embedder.base import Embedder, encode_layers
+from storage.embedder.base import Embedder
 from storage.session import Database
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 #: An item with fewer phrasings is found by nearness and words, not learned.
 PHRASINGS = 5
@@ -54,11 +60,12 @@ log = get_logger(__name__)
 class Rows:
     """Phrasings ready for training, row by row: ``vectors`` (n, dimensions), ``layers`` (n, features), ``labels`` (n,).
 
-    ``features``: those of :func:`~pipeline.head.text_features`.
+    ``features``: those of :func:`~pipeline.head.text_features`, a sparse matrix (n, buckets): dictionaries take
+    ten times the memory.
     """
 
     texts: Sequence[str]
-    features: Sequence[dict[int, float]]
+    features: csr_matrix
     vectors: Array
     layers: Array
     labels: Labels
@@ -72,7 +79,7 @@ class Rows:
         names = tuple(self.names[i] for i in present)
         return Rows(
             [self.texts[row] for row in places],
-            [self.features[row] for row in places],
+            self.features[held],
             self.vectors[held],
             self.layers[held],
             labels.astype(np.int64),
@@ -134,25 +141,34 @@ def _fit(
     )
 
 
+def count_features(texts: Sequence[str]) -> csr_matrix:
+    """The text features of each text, one row a text."""
+    from scipy.sparse import csr_matrix
+
+    columns, values, starts = array("i"), array("f"), [0]
+    for text in texts:
+        found = text_features(text)
+        columns.extend(found.keys())
+        values.extend(found.values())
+        starts.append(len(columns))
+    held = (np.frombuffer(values, np.float32), np.frombuffer(columns, np.int32), np.array(starts, np.int32))
+    return csr_matrix(held, shape=(len(texts), 1 + max(columns, default=0)))
+
+
 def _fit_text(
-    found: Sequence[dict[int, float]], labels: Labels, classes: int
+    found: csr_matrix, labels: Labels, classes: int
 ) -> tuple[NDArray[np.int32], Array, NDArray[np.float16], Array]:
     """A linear support vector classifier on tf-idf: bucket numbers, their idf, weights (buckets, classes), bias."""
-    from scipy.sparse import csr_matrix
     from sklearn.preprocessing import normalize
     from sklearn.svm import LinearSVC
 
-    spread = Counter(key for features in found for key in features)
-    rare = 2 if len(found) > 1000 else 1
-    buckets = np.array(sorted(key for key, count in spread.items() if count >= rare), dtype=np.int32)
-    place = {int(bucket): i for i, bucket in enumerate(buckets)}
-    idf = np.log((1 + len(found)) / (1 + np.array([spread[int(b)] for b in buckets]))).astype(np.float32) + 1
-    held = [[(place[key], value) for key, value in features.items() if key in place] for features in found]
-    columns = np.array([column for row in held for column, _ in row], dtype=np.int32)
-    values = np.array([value for row in held for _, value in row], dtype=np.float64) * idf[columns]
-    starts = np.concatenate([[0], np.cumsum([len(row) for row in held])])
-    matrix = normalize(csr_matrix((values, columns, starts), shape=(len(found), len(buckets))))
-    model = LinearSVC(C=0.5, tol=1e-2, max_iter=100).fit(matrix, labels)
+    count = found.shape[0]
+    spread = np.bincount(found.indices, minlength=found.shape[1])
+    buckets = np.flatnonzero(spread >= (2 if count > 1000 else 1)).astype(np.int32)
+    idf = np.log((1 + count) / (1 + spread[buckets])).astype(np.float32) + 1
+    matrix = found[:, buckets].astype(np.float64)
+    matrix.data *= idf[matrix.indices]
+    model = LinearSVC(C=0.5, tol=1e-2, max_iter=100, random_state=0).fit(normalize(matrix, copy=False), labels)
     weights, bias = model.coef_, model.intercept_
     if classes == 2:  # scikit-learn keeps one row for two classes
         weights, bias = np.vstack([-weights, weights]), np.concatenate([-bias, bias])
@@ -242,10 +258,11 @@ def operating_points(confidence: NDArray[np.float64], right: NDArray[np.bool_], 
     return tuple(points)
 
 
-def bring_up_to_date(database: Database, embedder: Embedder) -> Head | None:
+def bring_up_to_date(database: Database, embedder: Embedder, encoded: Encoded | None = None) -> Head | None:
     """Train a head unless the stored one is of this base and this model; returns a new one, None where none is due.
 
     The old head serves until the new one is stored. Safe to run twice at once: the later one stays.
+    ``encoded`` remembers what the training before has encoded.
     """
     with database.read() as session:
         revision = knowledge.fingerprint(session)
@@ -261,23 +278,23 @@ def bring_up_to_date(database: Database, embedder: Embedder) -> Head | None:
     items, texts = [item for item, _ in chosen], [text for _, text in chosen]
     names = tuple(dict.fromkeys(items))
     number = {name: i for i, name in enumerate(names)}
-    vectors, layers = encode_layers(embedder, texts)
-    encoded = time.perf_counter()
+    vectors, layers = (encoded or Encoded()).encode(embedder, texts)
+    half = time.perf_counter()
     labels = np.array([number[item] for item in items], dtype=np.int64)
-    head = train(Rows(texts, [text_features(text) for text in texts], vectors, layers, labels, names), embedder.name)
+    head = train(Rows(texts, count_features(texts), vectors, layers, labels, names), embedder.name)
     stored = head.to_bytes()
     heads.put(database, revision, embedder.name, stored)
     log.info(
         "head_trained",
         items=len(names),
         phrasings=len(texts),
-        seconds_encoding=round(encoded - began, 1),
-        seconds_training=round(time.perf_counter() - encoded, 1),
+        seconds_encoding=round(half - began, 1),
+        seconds_training=round(time.perf_counter() - half, 1),
         bytes=len(stored),
     )
     return head
 
 
-def train_configured(settings: Settings, database: Database) -> None:
-    """:func:`bring_up_to_date` with the model the settings name, on one core: the others answer meanwhile."""
-    bring_up_to_date(database, make_embedder(settings, threads=1))
+def train_configured(settings: Settings, database: Database, encoded: Encoded) -> None:
+    """:func:`bring_up_to_date` with the model in use, on one core: the others answer meanwhile."""
+    bring_up_to_date(database, embedder_in_use(settings, database, threads=1), encoded)

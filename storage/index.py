@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from sqlalchemy import ColumnElement, delete, func, insert, or_
@@ -16,8 +16,9 @@ from ragline.errors import ConfigurationError, TransientError
 from ragline.ids import new_id
 from ragline.logs import get_logger
 from ragline.settings import Settings
-from storage.embedder import make_embedder
+from storage.embedder import full_name
 from storage.embedder.base import Embedder, Vectors
+from storage.embedder.transformers import Prefixes
 from storage.models import KnowledgePhrase, VectorBuilt, VectorIndex, VectorRemoval
 from storage.rows import insert_ignoring
 from storage.session import Database
@@ -30,6 +31,8 @@ BATCH = 1024
 WINDOW = 16 * BATCH
 #: Seconds in which every worker has seen a swap: they look once a second.
 GRACE = 3.0
+#: The same where they have to load another model, which most have done while the index was built.
+MODEL_GRACE = 10.0
 #: Attempts to embed or store a batch.
 PATIENCE = 5
 log = get_logger(__name__)
@@ -50,20 +53,35 @@ class LiveIndex:
     store: str
     collection: str
     embedder: str
+    #: What its model is loaded by; None where the index is older than this note.
+    setting: str | None = None
+    prefixes: Prefixes = field(default_factory=Prefixes)
+
+    @classmethod
+    def of(cls, row: VectorIndex) -> LiveIndex:
+        prefixes = Prefixes(row.query_prefix, row.passage_prefix)
+        return cls(row.id, row.store, row.collection, row.embedder, row.setting, prefixes)
 
 
 def live_index(session: Session) -> LiveIndex | None:
     """The index in use; None before the first one is made."""
     found = session.exec(select(VectorIndex).where(VectorIndex.status == "live")).one_or_none()
-    return LiveIndex(found.id, found.store, found.collection, found.embedder) if found else None
+    return LiveIndex.of(found) if found else None
+
+
+def coming_index(session: Session) -> LiveIndex | None:
+    """The index that is being built, or was when its build was interrupted."""
+    query = select(VectorIndex).where(VectorIndex.status == "building")
+    found = session.exec(query.order_by(col(VectorIndex.created_at).desc())).first()
+    return LiveIndex.of(found) if found else None
 
 
 def check_embedder(live: LiveIndex, embedder: Embedder, setting: str) -> None:
     """Raise :class:`ConfigurationError` when the index was made by another model: its vectors are not comparable."""
     if live.embedder != embedder.name:
         raise ConfigurationError(
-            f"the index was made by {live.embedder}, the configured embedding model is {embedder.name}; "
-            f"run `ragline kb reindex --embedder {setting}`, or set knowledge.embedder back"
+            f"the index was made by {live.embedder}, the embedding model here is {embedder.name}; "
+            f"run `ragline kb reindex --embedder {setting}`, or put the model of the index back"
         )
 
 
@@ -97,6 +115,8 @@ def sync(
     embedder: Embedder,
     setting: str,
     progress: Progress = _silently,
+    *,
+    prefixes: Prefixes | None = None,
 ) -> int:
     """Bring the live index up to date with SQL, making it first if there is none; returns how many texts were added.
 
@@ -106,7 +126,7 @@ def sync(
     with database.write() as session:
         live = live_index(session)
         if live is None:
-            live = _new_index(session, store_name, embedder, "live")
+            live = _new_index(session, store_name, embedder, "live", setting, prefixes)
     if live.store != store_name:
         raise ConfigurationError(
             f"the index is in {live.store}, not in {store_name}: set knowledge.store: {live.store}, or run "
@@ -128,14 +148,19 @@ def reindex(
     embedder: Embedder,
     progress: Progress = _silently,
     *,
+    setting: str | None = None,
+    prefixes: Prefixes | None = None,
     stores: Callable[[str], VectorStore] | None = None,
     grace: float = 0.0,
+    before_swap: Callable[[], object] = lambda: None,
 ) -> LiveIndex:
     """Build a complete new index beside the live one, then swap. Queries are answered by the old one until then.
 
     An interrupted build leaves the live index as it was; the next one with the same store and model goes on where it
-    stopped, any other removes what it left. ``stores`` opens the stores of earlier indexes, to remove those; the last
-    one is kept for ``grace`` seconds after the swap, so that those who ask it see the swap first.
+    stopped, any other removes what it left. ``setting`` and ``prefixes`` are what the model was loaded by, for those
+    who ask the index. ``stores`` opens the stores of earlier indexes, to remove those; the last one is kept for
+    ``grace`` seconds after the swap, so that those who ask it see the swap first. ``before_swap`` is called when the
+    new index is complete.
     """
 
     def open_store(name: str) -> VectorStore | None:
@@ -146,13 +171,14 @@ def reindex(
     _drop_indexes(database, open_store, "building", but=building.id if building else None)
     if building is None:
         with database.write() as session:
-            building = _new_index(session, store_name, embedder, "building")
+            building = _new_index(session, store_name, embedder, "building", setting, prefixes)
         store.create(building.collection, embedder.dimensions)
     elif done := _count(database, VectorBuilt.index_id, building.id):
         log.info("reindex_resumed", index=building.id, texts=done)
         progress(done)
     _build(database, store, building, embedder, progress)
     store.settle(building.collection, _count(database, VectorBuilt.index_id, building.id))
+    before_swap()
     _swap(database, building)
     swapped = time.monotonic()
     _fill(database, store, building, embedder, progress)
@@ -176,7 +202,7 @@ def _unfinished(database: Database, store: VectorStore, store_name: str, embedde
         whole = store.count(found.collection) >= _count(database, VectorBuilt.index_id, found.id)
     except CollectionMissing:
         whole = False
-    return LiveIndex(found.id, found.store, found.collection, found.embedder) if whole else None
+    return LiveIndex.of(found) if whole else None
 
 
 def _build(database: Database, store: VectorStore, index: LiveIndex, embedder: Embedder, progress: Progress) -> None:
@@ -210,15 +236,18 @@ def _swap(database: Database, building: LiveIndex) -> None:
         session.exec(delete(VectorBuilt).where(col(VectorBuilt.index_id) == building.id))
 
 
-def _new_index(session: Session, store: str, embedder: Embedder, status: str) -> LiveIndex:
-    index_id = new_id()
+def _new_index(
+    session: Session, store: str, embedder: Embedder, status: str, setting: str | None, prefixes: Prefixes | None
+) -> LiveIndex:
+    index_id, given = new_id(), prefixes or Prefixes()
     row = VectorIndex(
         id=index_id, store=store, collection=f"kb-{index_id}", embedder=embedder.name,
-        dimensions=embedder.dimensions, status=status,
+        dimensions=embedder.dimensions, status=status, setting=full_name(setting) if setting else None,
+        query_prefix=given.query, passage_prefix=given.passage,
     )  # fmt: skip
     session.add(row)
     session.flush()
-    return LiveIndex(row.id, row.store, row.collection, row.embedder)
+    return LiveIndex.of(row)
 
 
 def _not_in(index_id: str) -> ColumnElement[bool]:
@@ -345,13 +374,17 @@ def store_in_use(settings: Settings, database: Database) -> tuple[str, VectorSto
 def bring_up_to_date(
     settings: Settings,
     database: Database,
-    make: Callable[[str], Embedder] = make_embedder,
+    make: Callable[[LiveIndex | None], Embedder],
     progress: Progress = _silently,
 ) -> int:
-    """:func:`sync` with the store in use and the model the settings name; ``make`` makes that model."""
-    name = settings.knowledge.embedder
+    """:func:`sync` with the store and the model in use; ``make`` opens the model of the index, or of the first one."""
+    knowledge = settings.knowledge
     store_name, store = store_in_use(settings, database)
+    with database.read() as session:
+        live = live_index(session)
+    setting = live.setting if live and live.setting else knowledge.embedder
+    prefixes = Prefixes(knowledge.query_prefix, knowledge.passage_prefix)
     try:
-        return sync(database, store, store_name, make(name), name, progress)
+        return sync(database, store, store_name, make(live), setting, progress, prefixes=prefixes)
     finally:
         store.close()

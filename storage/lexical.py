@@ -70,9 +70,14 @@ class _Space:
         numbers = np.concatenate([text.numbers for text in texts]) if texts else np.empty(0, np.int32)
         counts = np.concatenate([text.counts for text in texts]) if texts else np.empty(0, np.float32)
         rows = np.repeat(np.arange(self._size, dtype=np.int32), lengths)
-        known, place, spread = np.unique(numbers, return_inverse=True, return_counts=True)
-        self._place = {int(feature): i for i, feature in enumerate(known)}
+        occurring = np.bincount(numbers, minlength=BUCKETS)
+        known = np.flatnonzero(occurring)
+        spread, places = occurring[known], np.zeros(BUCKETS, dtype=np.int32)
+        places[known] = np.arange(len(known), dtype=np.int32)
+        place = places[numbers]
+        self._place = dict(zip(known.tolist(), range(len(known)), strict=True))
         self._idf = np.log(1 + self._size / (spread + 0.5)).astype(np.float32)
+        self._own = self._idf.tolist()
         self._unknown = math.log(1 + self._size / 0.5)
         if bm25:
             sizes = np.bincount(rows, weights=counts, minlength=self._size)
@@ -81,36 +86,40 @@ class _Space:
         else:
             weights = self._idf[place] * (1 + np.log(counts))
             norms = np.sqrt(np.bincount(rows, weights=weights**2, minlength=self._size))
-            weights = weights / np.maximum(norms, 1e-9)[rows]
-        order = np.argsort(place, kind="stable")
-        self._rows, self._weights = rows[order], weights[order].astype(np.float32)
+            # The question's own weight of a feature is this one's idf again, so it is multiplied in here, once.
+            weights = weights / np.maximum(norms, 1e-9)[rows] * self._idf[place]
+        order = _stable_order(place)
+        # Rows in the machine's own index type: numpy converts any other at each use, which takes most of a query.
+        self._rows, self._weights = rows[order].astype(np.intp), weights[order].astype(np.float32)
         self._starts = np.concatenate([[0], np.cumsum(spread)]).tolist()
         self._most = self._size // COMMON if self._size > MANY else self._size
 
     def scores(self, text: Counted) -> Scores:
         """Similarity (0 to 1) of a text with every text, shape (texts,)."""
-        rows, weights, norm = [], [], 0.0
+        total, norm = np.zeros(self._size, dtype=np.float32), 0.0
         for feature, count in zip(text.numbers.tolist(), text.counts.tolist(), strict=True):
             place = self._place.get(feature)
-            own = self._unknown if place is None else float(self._idf[place])
-            if not self._bm25:
-                own *= 1 + math.log(count)
-            norm += own if self._bm25 else own * own
+            own = self._unknown if place is None else self._own[place]
+            often = 1.0 if self._bm25 or count == 1 else 1 + math.log(count)
+            norm += own if self._bm25 else own * own * often * often
             if place is None:
                 continue
             start, end = self._starts[place], self._starts[place + 1]
             if end - start > self._most:
                 continue
-            rows.append(self._rows[start:end])
-            weights.append(self._weights[start:end] if self._bm25 else self._weights[start:end] * own)
-        if not rows:
-            return np.zeros(self._size, dtype=np.float32)
-        total = np.bincount(np.concatenate(rows), weights=np.concatenate(weights), minlength=self._size)
-        return (total / max(norm if self._bm25 else math.sqrt(norm), 1e-9)).astype(np.float32)
+            weights = self._weights[start:end]
+            np.add.at(total, self._rows[start:end], weights if often == 1 else weights * np.float32(often))
+        return total / np.float32(max(norm if self._bm25 else math.sqrt(norm), 1e-9))
 
     def known(self, text: Counted) -> float:
         """The share of the text's features that some text of the space has."""
         return sum(n in self._place for n in text.numbers.tolist()) / max(len(text.numbers), 1)
+
+
+def _stable_order(places: Numbers) -> NDArray[np.intp]:
+    """The stable ascending order of numbers below 2**32: two passes over halves, which numpy sorts by radix."""
+    order = np.argsort((places & 0xFFFF).astype(np.uint16), kind="stable")
+    return order[np.argsort((places[order] >> 16).astype(np.uint16), kind="stable")]
 
 
 class LexicalIndex:

@@ -417,6 +417,9 @@ class VectorIndex(SQLModel, table=True):
     dimensions: int
     status: str = Field(default="building", max_length=12, description="building | live | retired")
     created_at: datetime = _now()
+    setting: str | None = Field(default=None, max_length=500, description="What the model is loaded by; None: unknown.")
+    query_prefix: str | None = Field(default=None, max_length=500)
+    passage_prefix: str | None = Field(default=None, max_length=500)
 
 
 class VectorRemoval(SQLModel, table=True):

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -28,6 +29,9 @@ from storage.spending import Payer
 from workers.leases import LeaseKeeper
 from workers.live import Live
 from workers.load import Load
+
+if TYPE_CHECKING:
+    from pipeline.encoded import Encoded
 
 #: The Redis channel on which the ways in listen for news of a conversation.
 NEWS = "ragline:news"
@@ -70,6 +74,12 @@ class Runtime:
     @cached_property
     def media(self) -> MediaStore:
         return make_media_store(self.settings)
+
+    @cached_property
+    def encoded(self) -> Encoded:
+        from pipeline.encoded import Encoded
+
+        return Encoded()
 
     @property
     def searcher(self) -> Searcher:

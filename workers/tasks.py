@@ -11,7 +11,7 @@ from functools import partial
 
 from celery.exceptions import Ignore
 
-from pipeline.embedders import make_embedder
+from pipeline.embedders import open_embedder
 from ragline.errors import RaglineError
 from storage import outbox, turns
 from storage.index import bring_up_to_date
@@ -142,7 +142,7 @@ def sweep(self: StepTask) -> None:
 @app.task(base=BaseTask, bind=True, name="ragline.sync_index")
 def sync_index(self: BaseTask) -> None:
     """The vector index after a change of the knowledge base."""
-    bring_up_to_date(self.runtime.settings, self.runtime.database, partial(make_embedder, self.runtime.settings))
+    bring_up_to_date(self.runtime.settings, self.runtime.database, partial(open_embedder, self.runtime.settings))
 
 
 @app.task(base=BaseTask, bind=True, name="ragline.train_head")
@@ -150,7 +150,7 @@ def train_head(self: BaseTask) -> None:
     """A classifier of this very base, where the newest one is of an older."""
     from pipeline.training import train_configured
 
-    train_configured(self.runtime.settings, self.runtime.database)
+    train_configured(self.runtime.settings, self.runtime.database, self.runtime.encoded)
 
 
 @app.task(base=BaseTask, bind=True, name="ragline.clean_media")

@@ -63,8 +63,11 @@ def generate(
     direct = retrieval.direct if policy.direct_threshold is None else policy.direct_threshold
     if retrieval.both and "direct" in policy.modes and confidence >= direct:
         return _both(retrieval)
-    if best and best.question and "direct" in policy.modes and confidence >= direct:
-        return Answer(text=best.answer, mode="direct", confidence=confidence, citations=(citation(best),))
+    stored = next((passage for passage in retrieval.passages if passage.question), None)
+    # A document's passage before it takes nothing from an answer that is sure by itself.
+    own = confidence if stored is best else stored.score if stored else 0.0
+    if stored and "direct" in policy.modes and own >= direct:
+        return Answer(text=stored.answer, mode="direct", confidence=own, citations=(citation(stored),))
     if request not in ("question", "choice") and "smalltalk" in policy.modes:
         return Answer(text=load(f"reply_{request}").render(language=language), mode="smalltalk", confidence=1.0)
     if request == "question" and model and policy.classify_with_llm and "grounded" in policy.modes:

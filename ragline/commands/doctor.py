@@ -28,6 +28,7 @@ from ragline.stack.folder import StackFile
 from ragline.stack.parts import QUEUES
 from ragline.stack.ports import web_address
 from storage import index, knowledge, migrate
+from storage.embedder import full_name
 from storage.embedder.language import MOSTLY, MULTILINGUAL, READABLE, cyrillic_share, pieces_per_word
 from storage.session import Database, make_engine
 from storage.spending import limits_of
@@ -154,11 +155,12 @@ def _knowledge(settings: Settings, url: str) -> Iterator[Finding]:
     else:
         yield Finding("knowledge", "ok", f"{items} items, indexed in {live.store} by {live.embedder}")
     if items:
-        yield from _language(settings, texts)
-    if live and settings.knowledge.embedder == "minilm" and not live.embedder.startswith("all-minilm-l6-v2@"):
+        yield from _language(live.setting if live and live.setting else settings.knowledge.embedder, texts)
+    wanted = full_name(settings.knowledge.embedder)
+    if live and live.setting and live.setting != wanted:
         yield Finding(
-            "embedding model", "fail", f"the index was made by {live.embedder}, the settings name minilm",
-            "ragline kb reindex --embedder minilm",
+            "embedding model", "warn", f"the index was made by {live.setting}, the settings name {wanted}",
+            f"ragline kb reindex --embedder {wanted}, or set knowledge.embedder: {live.setting}",
         )  # fmt: skip
 
 
@@ -171,9 +173,8 @@ def _budget(one: Budgeted) -> Finding:
     return Finding(name, "warn" if one.state.warned_at else "ok", found)
 
 
-def _language(settings: Settings, texts: list[str]) -> Iterator[Finding]:
+def _language(name: str, texts: list[str]) -> Iterator[Finding]:
     """Whether the embedding model knows the language of the base."""
-    name = settings.knowledge.embedder
     share, pieces = cyrillic_share(texts), pieces_per_word(name, texts)
     if share < MOSTLY or pieces is None:
         return

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.embedders import make_embedder
+from pipeline.embedders import embedder_in_use, make_embedder
 from ragline.clock import utcnow
 from ragline.commands.kb_import import check, check_items, import_, show_findings
 from ragline.commands.kb_index import sync
@@ -19,6 +19,7 @@ from ragline.commands.services import services
 from ragline.errors import ConfigurationError, RaglineError
 from storage import index, knowledge
 from storage.documents.importing import find_documents, items_of, list_documents, remove_documents
+from storage.embedder.transformers import Prefixes
 from storage.knowledge_files import ItemRow, as_row, read_row, write_file
 from storage.session import get_database
 from storage.vectors import make_store
@@ -214,6 +215,8 @@ def reindex(
     as_json: AsJson = False,
 ) -> None:
     """Build a new index beside the live one and swap when it is complete. Interrupted, the same command goes on."""
+    from pipeline.training import bring_up_to_date
+
     with plain_errors(), services("database", "chroma") as settings:
         store_name, model_name = store or settings.knowledge.store, embedder or settings.knowledge.embedder
         database = get_database()
@@ -221,12 +224,16 @@ def reindex(
         target.ping()
         model = make_embedder(settings, model_name)
         with database.read() as session:
-            total = index.count_texts(session)
+            total, old = index.count_texts(session), index.live_index(session)
+        other = old is not None and old.embedder != model.name
         began = time.perf_counter()
         with progress_bar("Indexing", total) as advance:
             live = index.reindex(
-                database, target, store_name, model, advance,
-                stores=lambda name: make_store(name, settings), grace=index.GRACE,
+                database, target, store_name, model, advance, setting=model_name,
+                prefixes=Prefixes(settings.knowledge.query_prefix, settings.knowledge.passage_prefix),
+                stores=lambda name: make_store(name, settings), grace=index.MODEL_GRACE if other else index.GRACE,
+                # Another model needs a head of its own: without it the answers would be worse until the next job.
+                before_swap=lambda: bring_up_to_date(database, model),
             )  # fmt: skip
         seconds = time.perf_counter() - began
     result = {
@@ -251,7 +258,7 @@ def train(as_json: AsJson = False) -> None:
 
     with plain_errors(), services("database") as settings:
         began = time.perf_counter()
-        head = bring_up_to_date(get_database(), make_embedder(settings))
+        head = bring_up_to_date(get_database(), embedder_in_use(settings, get_database()))
     result = {"items": len(head.labels) if head else 0, "seconds": round(time.perf_counter() - began, 2)}
     if as_json:
         print_json(result)

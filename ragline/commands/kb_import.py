@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.embedders import make_embedder
+from pipeline.embedders import open_embedder
 from ragline.commands.kb_index import bare_rate, sync
 from ragline.commands.output import AsJson, console, errors, plain_errors, print_json, print_table, progress_bar
 from ragline.commands.services import services
@@ -76,7 +76,7 @@ def import_(
             texts = sync(settings, database)
             seconds = time.perf_counter() - began
             asked = [text for _, found in named.rows for item in found.items for text in item.questions]
-            bare = bare_rate(settings, asked) if compare else None
+            bare = bare_rate(settings, database, asked) if compare else None
             touched = [item for change in (*changes, report.items) for item in change.touched]
             found = check_items(settings, database, touched) if check and touched else []
     bad: list[dict[str, Any]] = [
@@ -164,8 +164,10 @@ def check_items(
     with database.read() as session:
         texts, live = conflicts.read_texts(session), index.live_index(session)
     chosen = sum(text.item.id in set(only) for text in texts) if only is not None else 0
-    embedder = make_embedder(settings)
-    if not vectors or live is None or live.embedder != embedder.name or chosen > conflicts.ASKED_AT_ONCE:
+    if not vectors or live is None or chosen > conflicts.ASKED_AT_ONCE:
+        return conflicts.find(texts, only=only)
+    embedder = open_embedder(settings, live)
+    if live.embedder != embedder.name:
         return conflicts.find(texts, only=only)
     store = make_store(live.store, settings)
     with progress_bar("Comparing", 0 if only is not None else sum(not text.passage for text in texts)) as advance:

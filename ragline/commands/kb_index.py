@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from pipeline.embedders import make_embedder
+from pipeline.embedders import embedder_in_use, open_embedder
 from ragline.commands.output import progress_bar
 from ragline.settings import Settings
 from storage import index
@@ -18,14 +18,14 @@ def sync(settings: Settings, database: Database) -> int:
     with database.read() as session:
         missing = index.pending(session)
     with progress_bar("Indexing", missing) as advance:
-        return index.bring_up_to_date(settings, database, partial(make_embedder, settings), advance)
+        return index.bring_up_to_date(settings, database, partial(open_embedder, settings), advance)
 
 
-def bare_rate(settings: Settings, texts: list[str]) -> float | None:
+def bare_rate(settings: Settings, database: Database, texts: list[str]) -> float | None:
     """Texts a second of the encoder alone."""
     if not texts:
         return None
-    embedder: Embedder = make_embedder(settings)
+    embedder: Embedder = embedder_in_use(settings, database)
     embedder.encode_passages(texts[:64])
     began = time.perf_counter()
     for start in range(0, len(texts), index.BATCH):

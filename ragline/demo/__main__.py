@@ -6,7 +6,7 @@ import time
 from functools import partial
 from importlib.resources import as_file, files
 
-from pipeline.embedders import make_embedder
+from pipeline.embedders import open_embedder
 from ragline.logs import configure_logging, get_logger
 from ragline.settings import get_settings
 from storage import index, knowledge
@@ -35,7 +35,7 @@ def main() -> None:
     if wanted:
         with as_file(files("ragline.demo").joinpath("demo.jsonl")) as path:
             knowledge.put_items(database, read_file(path).items, source="demo")
-    done = index.bring_up_to_date(settings, database, partial(make_embedder, settings))
+    done = index.bring_up_to_date(settings, database, partial(open_embedder, settings))
     log.info("knowledge_indexed", texts=done, demo=wanted)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 from ragline.errors import ConfigurationError
 from storage.embedder.base import Embedder
@@ -13,6 +14,12 @@ from storage.embedder.transformers import Prefixes
 
 #: Of the names of remote models.
 REMOTE = "litellm:"
+
+
+def full_name(name: str) -> str:
+    """The name of a model as it holds in every working folder: a folder's whole path, any other name as it is."""
+    packaged = name == "minilm" or name.startswith(REMOTE)
+    return name if packaged or not Path(name).is_dir() else str(Path(name).resolve())
 
 
 def make_embedder(
@@ -31,7 +38,7 @@ def make_embedder(
         if remote is None:
             raise ConfigurationError(f"the remote embedding model {name} cannot be used here")
         return remote(name.removeprefix(REMOTE))
-    return _load(name, threads, prefixes or Prefixes())
+    return _load(full_name(name), threads, prefixes or Prefixes())
 
 
 @lru_cache(maxsize=2)

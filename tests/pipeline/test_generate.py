@@ -62,6 +62,17 @@ def test_a_confident_match_is_sent_as_written_without_asking_a_model() -> None:
     assert model.asked == []
 
 
+def test_a_sure_answer_is_sent_though_a_passage_of_a_document_is_before_it() -> None:
+    stored, passage = PASSAGES
+    for score, mode in ((0.85, "direct"), (0.7, "unknown")):
+        second = stored.model_copy(update={"score": score})
+        retrieval = Retrieval(passages=(passage.model_copy(update={"score": 0.9}), second), confidence=0.9)
+        answer = generate(question(), retrieval, policy=POLICY, model=None)
+        assert answer.mode == mode
+        if mode == "direct":
+            assert (answer.text, answer.confidence) == ("Two to four days.", 0.85)
+
+
 def test_below_direct_the_model_answers_over_the_passages() -> None:
     model = ScriptedModel("It takes two to four days [1].")
     answer = generate(question("<customer>hi"), found(0.5), policy=POLICY, model=model)

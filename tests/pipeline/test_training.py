@@ -1,17 +1,19 @@
 """A head learns a base from its own phrasings, knows what it does not know, and is taken up by running searchers."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.encoded import Encoded
 from pipeline.head import Head
 from pipeline.search import FRESH, KnowledgeSearcher
 from pipeline.training import PHRASINGS, bring_up_to_date, choose
 from storage import heads, index, knowledge, migrate
 from storage.embedder import make_embedder
+from storage.embedder.base import Vectors
 from storage.knowledge_files import ItemRow
 from storage.session import Database, make_engine
 from storage.vectors.memory import MemoryStore
@@ -124,6 +126,32 @@ def test_a_damaged_head_leaves_the_one_in_use(world: World) -> None:
     heads.put(world.database, "later", world.embedder.name, b"damaged")
     time.sleep(FRESH + 0.1)
     assert searcher.search("I want to be paid back") == before
+
+
+def test_a_training_after_an_edit_encodes_what_is_new_only() -> None:
+    class Counting:
+        name, dimensions = "counting", 3
+
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def encode_queries(self, texts: Sequence[str]) -> Vectors:
+            self.asked += texts
+            return np.array([[len(text), text.count("a"), 1] for text in texts], dtype=np.float32).reshape(-1, 3)
+
+        encode_passages = encode_queries
+
+    encoded, model = Encoded(), Counting()
+    first, _ = encoded.encode(model, ["a", "bb", "a"])
+    assert first.tolist() == [[1, 1, 1], [2, 0, 1], [1, 1, 1]]
+    vectors, layers = encoded.encode(model, ["ccc", "a"])
+    assert vectors.tolist() == layers.tolist() == [[3, 0, 1], [1, 1, 1]]
+    assert encoded.encode(model, ["a"])[0].tolist() == [[1, 1, 1]]
+    encoded.encode(model, ["bb"])
+    assert model.asked == ["a", "bb", "ccc", "bb"], "what is no longer in the base is not kept"
+    model.name = "another"
+    encoded.encode(model, ["bb"])
+    assert model.asked[-2:] == ["bb", "bb"], "nor what another model has encoded"
 
 
 def test_what_is_learned_from() -> None:
