@@ -18,7 +18,7 @@ from typing import Literal
 
 from pipeline.figures import CONTACTS, Figures, figures, plain
 from pipeline.words import EMPTY, language, script
-from storage.lexical import normalise, stems
+from storage.words import normalise, stems
 
 Reason = Literal["uncited", "figures", "words", "leak", "length", "unsupported"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from storage.lexical import normalise, stem
+from storage.words import normalise, stem
 
 _ENGLISH = """
     a about above after again all also although am an and any are as at be because been before being below between

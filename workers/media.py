@@ -89,5 +89,5 @@ def _language(runtime: Runtime, held: Claim, words: str) -> Literal["ru", "en"]:
     if not any(letter.isalpha() for letter in words):
         with runtime.database.read() as session:
             earlier = turns.history(session, talk.id, before_seq=held.messages[0].seq, limit=LINES)
-        words = "\n".join(line for role, line in earlier if role == "customer")
+        words = "\n".join(line for _, role, line in earlier if role == "customer")
     return language_of(words, talk.locale)

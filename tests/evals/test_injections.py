@@ -28,9 +28,9 @@ from ragline.settings import Settings
 from storage import knowledge, migrate
 from storage.embedder import make_embedder
 from storage.knowledge_files import ItemRow
-from storage.lexical import normalise
 from storage.session import Database, make_engine
 from storage.vectors.memory import MemoryStore
+from storage.words import normalise
 
 DATA = Path(__file__).with_name("data") / "injections.jsonl"
 ATTEMPTS = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]

@@ -1,7 +1,7 @@
 """Notes on the older part of a long conversation.
 
-Revision ID: 20261128_5
-Revises: 20261127_4
+Revision ID: 20261128_4
+Revises: 20261128_3
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from alembic import op
 
 from storage.models import UtcDateTime
 
-revision = "20261128_5"
-down_revision = "20261128_spending"
+revision = "20261128_4"
+down_revision = "20261128_3"
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
 """What the files of a message say, kept with the message.
 
-Revision ID: 20261128_media
-Revises: 20261127_4
+Revision ID: 20261128_2
+Revises: 20261128_1
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "20261128_media"
-down_revision = "20261127_4"
+revision = "20261128_2"
+down_revision = "20261128_1"
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
 """The ledger of provider calls, and what budgets have paid.
 
-Revision ID: 20261128_spending
-Revises: 20261127_4
+Revision ID: 20261128_3
+Revises: 20261128_2
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from alembic import op
 
 from storage.models import Money, UtcDateTime
 
-revision = "20261128_spending"
-down_revision = "20261128_media"
+revision = "20261128_3"
+down_revision = "20261128_2"
 branch_labels = None
 depends_on = None
 
