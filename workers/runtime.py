@@ -12,7 +12,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from pipeline.llm import LanguageModel, make_language_model
+from pipeline.llm import LanguageModel, count_embeddings, listed_price, make_language_model
+from pipeline.metering import Spending
 from pipeline.run import make_policy
 from pipeline.search import Searcher
 from pipeline.senders import make_sender
@@ -23,6 +24,7 @@ from ragline.logs import get_logger
 from ragline.settings import Settings, get_settings
 from storage.media import MediaStore, make_media_store
 from storage.session import Database, get_database
+from storage.spending import Payer
 from workers.leases import LeaseKeeper
 from workers.load import Load
 
@@ -63,6 +65,10 @@ class Runtime:
     @cached_property
     def media(self) -> MediaStore:
         return make_media_store(self.settings)
+
+    @cached_property
+    def spending(self) -> Spending:
+        return Spending(self.database, self.settings, listed_price, self.clock)
 
     @property
     def searcher(self) -> Searcher:
@@ -112,4 +118,6 @@ def get_runtime() -> Runtime:
     with _runtime_lock:
         if _runtime is None:
             _runtime = Runtime(get_settings())
+            # Not bound by budgets: without a search there would be no stored answer either.
+            count_embeddings(_runtime.spending.meter(Payer(), binding=False))
         return _runtime

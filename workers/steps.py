@@ -32,6 +32,7 @@ from storage.steps import Claim, Done, LeaseLost, Ledger
 from storage.understanding import parts_of
 from workers.load import degraded
 from workers.media import Understood, understand_files
+from workers.paying import paid_model
 from workers.runtime import Runtime
 
 log = get_logger(__name__)
@@ -206,14 +207,16 @@ def _language(held: Claim) -> Literal["ru", "en"]:
     return language_of("\n".join(message.text for message in held.messages), held.conversation.locale)
 
 
-def _model(runtime: Runtime, held: Claim) -> LanguageModel | None:
-    """The language model of this turn."""
-    return _ShowsWork(runtime, held, runtime.model) if runtime.model else None
+def _model(runtime: Runtime, held: Claim, message_id: str | None = None) -> LanguageModel | None:
+    """The language model of this turn. ``message_id``: the message that its calls make readable."""
+    paid = paid_model(runtime, held, message_id)
+    return _ShowsWork(runtime, held, paid) if paid else None
 
 
 def _understand(runtime: Runtime, held: Claim) -> tuple[Done, Understood | None]:
     """What it finds is kept on the messages, where later turns read it too."""
-    return Done({}), Understood(understand_files(runtime, held, _model(runtime, held)))
+    first = next((message.id for message in held.messages if message.envelope.get("media")), None)
+    return Done({}), Understood(understand_files(runtime, held, _model(runtime, held, first)))
 
 
 def _classify(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:

@@ -10,6 +10,7 @@ from pipeline.llm import LanguageModel
 from pipeline.prompts import as_data, load
 from pipeline.steps.clarify import answer_to, ask_back, close_candidates, is_even
 from pipeline.steps.retrieve import Passage, Retrieval
+from pipeline.steps.spent import answers_within_budget
 from pipeline.steps.unreadable import unreadable
 from pipeline.turn import Answer, Citation, Classification, Role
 
@@ -37,6 +38,7 @@ class Policy:
     longest: int = 15
 
 
+@answers_within_budget
 def generate(
     classification: Classification,
     retrieval: Retrieval,

@@ -184,18 +184,27 @@ def test_a_wrong_key_is_told_and_nobody_else_is_asked(
     assert second.requests == []
 
 
-@pytest.mark.parametrize("status", [400, 403, 404])
-def test_a_refusal_is_final(provider: Provider, second: FakeOpenAI, status: int) -> None:
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_refusal_is_final(provider: Provider, second: FakeOpenAI, status: int, streamed: bool) -> None:
     provider.server.faults.add(faults.status(status), "chat")
+    heard: list[str] = []
+    model = llm(provider.model, gateway(second))
     with pytest.raises(ProviderRefused, match=str(status)):
-        llm(provider.model, gateway(second)).complete(ASK, max_tokens=50)
+        model.complete(ASK, max_tokens=50, on_text=heard.append if streamed else None)
     assert (len(provider.server.calls), second.requests) == (1, [])
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
-@pytest.mark.parametrize("status", [500, 503, 429])
-def test_after_an_outage_the_next_is_asked(provider: Provider, second: FakeOpenAI, status: int, streamed: bool) -> None:
-    provider.server.faults.add(faults.status(status), "chat")
+@pytest.mark.parametrize(
+    "fault",
+    [faults.status(500), faults.status(529), faults.too_many(1), faults.reset(), faults.broken("html")],
+    ids=["500", "529", "429", "reset", "html"],
+)
+def test_after_an_outage_the_next_is_asked(
+    provider: Provider, second: FakeOpenAI, fault: faults.Fault, streamed: bool
+) -> None:
+    provider.server.faults.add(fault, "chat")
     heard: list[str] = []
     found = llm(provider.model, gateway(second)).complete(
         ASK, max_tokens=50, on_text=heard.append if streamed else None
@@ -230,6 +239,8 @@ def test_a_gateway_is_one_setting(second: FakeOpenAI) -> None:
     entry = gateway(second) | {"extra": {"extra_headers": {"OpenAI-Project": "folder-1"}, "organization": "org-1"}}
     found = llm(entry).complete(ASK, max_tokens=50)
     assert (found.text, found.usage.model) == ("From the second.", "openai/in-house")
+    sent = second.headers[-1]
+    assert (sent["openai-project"], sent["openai-organization"]) == ("folder-1", "org-1")
 
 
 @pytest.mark.parametrize("name", ["openai", "azure", "gemini"])

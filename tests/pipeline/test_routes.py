@@ -24,15 +24,15 @@ ASK = [{"role": "user", "content": "Hello?"}]
 
 
 class Ledger:
-    """A meter that notes what it is told, and holds no more than ``calls``."""
+    """A meter that notes what it is told, and holds no more than ``calls``, but for the models that are ``free``."""
 
-    def __init__(self, calls: int = 100) -> None:
-        self.calls = calls
+    def __init__(self, calls: int = 100, free: str = "") -> None:
+        self.calls, self.free = calls, free
         self.quotes: list[Quote] = []
         self.ends: list[tuple[str, Used | str, bool]] = []
 
     def reserve(self, quote: Quote) -> Ledger:
-        if len(self.quotes) >= self.calls:
+        if len(self.quotes) >= self.calls and quote.model != self.free:
             raise BudgetSpent("the budget of the day is spent")
         self.quotes.append(quote)
         return self
@@ -102,6 +102,9 @@ def test_a_purpose_has_its_own_route_or_that_of_its_modality() -> None:
     assert asked("answer") == asked("check") == ["o/text"]
     assert asked("caption") == asked("answer", "image") == asked("answer", "video") == ["o/image"]
     assert asked("transcribe") == asked("embed") == [], "neither a voice nor a vector comes from a model that writes"
+    voice_only = settings(routes={"text": [], "voice": ["o/ear"]})
+    assert make_language_model(voice_only) is None, "it writes no answers"
+    assert make_language_model(voice_only, purpose="transcribe") is not None
     deaf, recording = model(routes={"text": ["o/text"]}), Audio(b"RIFF", "a.wav", "audio/wav")
     with pytest.raises(ProviderRefused, match=r"llm\.routes\.voice"):
         deaf.transcribe(recording)
@@ -303,23 +306,42 @@ def test_an_answer_without_words_is_paid_for_and_the_next_is_asked(server: FakeO
     assert [end[0] for end in ledger.ends] == ["settled", "settled"]
 
 
-def test_a_budget_that_is_spent_ends_it(server: FakeOpenAI) -> None:
+def test_a_budget_that_is_spent_leaves_what_costs_nothing(server: FakeOpenAI) -> None:
     server.faults.add(faults.status(500), "chat", chat="a")
+    asked = model(routes={"text": ["openai/a", "openai/b", "openai/own"]})
     with pytest.raises(BudgetSpent):
-        model(routes={"text": ["openai/a", "openai/b"]}).metered(Ledger(1)).complete(ASK, max_tokens=9)
+        asked.metered(Ledger(1)).complete(ASK, max_tokens=9)
     assert [call.chat for call in server.calls] == ["a"]
+    assert asked.metered(Ledger(0, free="openai/own")).complete(ASK, max_tokens=9).usage.model == "openai/own"
 
 
 def test_pictures_and_cached_tokens_are_counted(server: FakeOpenAI) -> None:
     ledger, server.cached_tokens = Ledger(), 40
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     talk = [{"role": "user", "content": [{"type": "text", "text": "What?"}, image]}]
-    model().metered(ledger).complete(talk, max_tokens=9, purpose="caption")
-    (quote,), used = ledger.quotes, ledger.ends[0][1]
+    film = [{"role": "user", "content": [{**image, "of": "video"}, {**image, "of": "video"}]}]
+    asked = model(routes={"text": ["openai/gpt-4.1-mini"], "video": ["openai/eyes"]}).metered(ledger)
+    asked.complete(talk, max_tokens=9, purpose="caption")
+    asked.complete(film, max_tokens=9, purpose="caption")
+    (quote, other), used = ledger.quotes, ledger.ends[0][1]
     assert (quote.modality, quote.images) == ("image", 1)
+    assert (other.modality, other.images, other.model) == ("video", 2, "openai/eyes")
+    assert server.requests[-1].body["messages"][0]["content"] == [image, image]
     assert isinstance(used, Used)
     assert (used.images, used.tokens_cached) == (1, 40)
     assert used.tokens_in <= quote.tokens_in
+
+
+def test_a_stream_that_tells_no_usage_is_counted_here(server: FakeOpenAI) -> None:
+    ledger, server.usage_in_streams = Ledger(), False
+    server.enqueue("One two three four five six seven.")
+    model().metered(ledger).complete(ASK, max_tokens=50, on_text=lambda _: None)
+    used = ledger.ends[0][1]
+    assert isinstance(used, Used)
+    assert (used.tokens_in > 0, used.tokens_out > 5) == (True, True)
+    assert used.cost
+    assert used.price_source
+    assert used.price_source.startswith("litellm ")
 
 
 def test_vectors_come_from_any_place_that_serves_the_model(server: FakeOpenAI) -> None:

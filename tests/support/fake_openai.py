@@ -175,6 +175,8 @@ class FakeOpenAI(FakeServer):
     """
 
     name: ClassVar[str] = "fake-openai"
+    #: Whether a stream ends with its usage where the client asks for that; older servers do not know how.
+    usage_in_streams: bool = True
     #: Tokens of each prompt told to be read from the cache.
     cached_tokens: int = 0
 
@@ -195,6 +197,7 @@ class FakeOpenAI(FakeServer):
         self.chunk_delay, self.accept_verbose_json = chunk_delay, accept_verbose_json
         self.rule = template_rule(answer) if isinstance(answer, str) else answer or quote_first_passage
         self.requests: list[Served] = []
+        self.headers: list[JSON] = []  # of each request with a good key
         self._scripts: list[_Script] = []
         self._transcripts: list[str] = []
 
@@ -267,6 +270,7 @@ class FakeOpenAI(FakeServer):
     def clear(self) -> None:
         super().clear()
         self.requests.clear()
+        self.headers.clear()
         self._scripts.clear()
         self._transcripts.clear()
 
@@ -298,6 +302,7 @@ class FakeOpenAI(FakeServer):
             record.answered = call.intact
             with self.lock:
                 self.requests.append(record)
+                self.headers.append(dict(request.headers))
             return response
 
         return await self.perform(route, body, answer, chat=body.get("model"))
@@ -327,7 +332,7 @@ class FakeOpenAI(FakeServer):
         head = {"id": f"chatcmpl-{time.monotonic_ns()}", "created": int(time.time()), "model": body["model"]}
         record = Served("chat", body["model"], body, time.time(), text, usage)
         if body.get("stream"):
-            with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+            with_usage = self.usage_in_streams and bool((body.get("stream_options") or {}).get("include_usage"))
             parts = list(_stream_parts(head, message, finish, usage if with_usage else None))
             return StreamingResponse(self._stream(parts), media_type="text/event-stream"), record
         choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}

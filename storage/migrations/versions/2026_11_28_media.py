@@ -1,7 +1,7 @@
 """What the files of a message say, kept with the message.
 
 Revision ID: 20261128_media
-Revises: 20261127_4
+Revises: 20261128_spending
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261128_media"
-down_revision = "20261127_4"
+down_revision = "20261128_spending"
 branch_labels = None
 depends_on = None
 
