@@ -337,7 +337,7 @@ def told(requests: list[Served]) -> str:
 
 
 def shown(text: str) -> str:
-    return " ".join(_MARK.sub("…", text).split())[:90]
+    return " ".join(_MARK.sub("…", text).split())[:110]
 
 
 @pytest.fixture(scope="module", autouse=True)
