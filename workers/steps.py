@@ -190,7 +190,8 @@ def _model(runtime: Runtime, held: Claim) -> LanguageModel | None:
 
 def _understand(runtime: Runtime, held: Claim) -> tuple[Done, Understood | None]:
     """What it finds is kept on the messages, where later turns read it too."""
-    return Done({}), Understood(understand_files(runtime, held, _model(runtime, held)))
+    first = next((message.id for message in held.messages if message.envelope.get("media")), None)
+    return Done({}), Understood(understand_files(runtime, held, _model(runtime, held, first)))
 
 
 def _classify(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:

@@ -20,7 +20,7 @@ def download(api_base: str, token: str, file_id: str, into: IO[bytes], *, most: 
     No error names the address called, which holds the token.
     """
     base, until = api_base.rstrip("/"), time.monotonic() + within.total_seconds()
-    with httpx.Client(timeout=SILENCE, trust_env=True) as client:
+    with httpx.Client(timeout=SILENCE, trust_env=False) as client:
         try:
             path = _path(client.get(f"{base}/bot{token}/getFile", params={"file_id": file_id}))
             with client.stream("GET", f"{base}/file/bot{token}/{path}") as response:

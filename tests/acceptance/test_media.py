@@ -63,7 +63,7 @@ def answer(ask: Ask) -> str:
     """A model that tells which pictures it saw, and repeats what it is asked."""
     if shown := images(ask.body):
         return f"The words {WORDS} (seen-{mark(''.join(shown))})"
-    customer = re.findall(r"<customer[^>]*>\s*(.*?)\s*</customer", ask.text, re.DOTALL)
+    customer = re.findall(r"<customer[^>]*>\n(.*?)\n</customer", ask.text, re.DOTALL)
     return f"You wrote: {customer[-1]} [1]"
 
 
@@ -337,7 +337,7 @@ def told(requests: list[Served]) -> str:
 
 
 def shown(text: str) -> str:
-    return " ".join(_MARK.sub("…", text).split())[:90]
+    return " ".join(_MARK.sub("…", text).split())[:110]
 
 
 @pytest.fixture(scope="module", autouse=True)
