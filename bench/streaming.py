@@ -19,10 +19,11 @@ from typing import Any
 import httpx
 
 from tests.acceptance.stack import Stack, running
-from tests.acceptance.topics import QUESTIONS, write_base
+from tests.acceptance.topics import QUESTIONS, answer, write_base
 from tests.support.fake_openai import FakeOpenAI
 
-WORDS = 60
+#: How often an answer says what its passage says, in three words: so it is borne out.
+SAID = 20
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     ):  # fmt: skip
         stack.ragline("kb", "import", str(write_base(Path(scratch) / "topics.jsonl")))
         warm = Visitor(stack)
-        warm.ask(QUESTIONS[0], provider, 0)
+        warm.ask(0, provider, 0)
         for chats in (1, options.chats):
             report(chats, measure(stack, provider, chats, options.asked))
 
@@ -54,7 +55,7 @@ def measure(stack: Stack, provider: FakeOpenAI, chats: int, asked: int) -> list[
     def visit(number: int) -> None:
         visitor = Visitor(stack)
         for turn in range(asked):
-            found.append(visitor.ask(QUESTIONS[turn % 20], provider, number))
+            found.append(visitor.ask(turn % 20, provider, number))
 
     visits = [threading.Thread(target=visit, args=(number,)) for number in range(chats)]
     for thread in visits:
@@ -67,7 +68,7 @@ def measure(stack: Stack, provider: FakeOpenAI, chats: int, asked: int) -> list[
 def report(chats: int, found: list[tuple[float, int]]) -> None:
     delays = sorted(delay * 1000 for delay, _ in found)
     print(
-        f"{chats} at once, {len(found)} answers of {WORDS} words: first words at the widget after "
+        f"{chats} at once, {len(found)} answers of {SAID * 3 + 1} words: first words at the widget after "
         f"{statistics.median(delays):.0f} ms "
         f"(median; p90 {delays[int(len(delays) * 0.9) - 1]:.0f}, most {delays[-1]:.0f}), "
         f"{statistics.median(count for _, count in found):.0f} additions an answer",
@@ -86,13 +87,13 @@ class Visitor:
         self._events = self._read()
         next(self._events)
 
-    def ask(self, question: str, provider: FakeOpenAI, number: int) -> tuple[float, int]:
-        """Seconds, and additions, of the answer to ``question``, whose words no other answer has."""
+    def ask(self, topic: int, provider: FakeOpenAI, number: int) -> tuple[float, int]:
+        """Seconds, and additions, of the answer about ``topic``, whose first word no other answer has."""
         self._count += 1
         name = f"v{number}x{self._count}x{time.monotonic_ns()}"
-        answer = " ".join(f"{name}-{word}" for word in range(WORDS))
-        asked = f"{question} ({name})"
-        provider.enqueue(answer + " [1].", match=name)
+        written = f"{name} {' '.join([answer(topic)] * SAID)}"
+        asked = f"{QUESTIONS[topic]} ({name})"
+        provider.enqueue(f"{written} [1]", match=name)
         self._http.post("/messages", json={"id": name, "text": asked}).raise_for_status()
         text, first, additions = "", 0.0, 0
         for kind, data in self._events:
@@ -102,10 +103,10 @@ class Visitor:
                 assert data["offset"] == len(text), "something was lost or doubled"
                 text += data["text"]
             if kind == "message" and data["role"] == "assistant":
-                assert data["text"] == f"{answer}.", data
+                assert data["text"] == written, data
                 assert data["text"].startswith(text)
                 break
-        return first - provider.first_words[f"{name}-0"], additions
+        return first - provider.first_words[name], additions
 
     def _read(self) -> Iterator[tuple[str, Any]]:
         with self._http.stream("GET", "/events") as response:

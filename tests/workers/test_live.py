@@ -23,7 +23,7 @@ from storage.rows import TurnRow
 from tests.conftest import wait_until
 from workers.live import Live, LiveDraft
 
-TEXT = "".join(f"Слово {n} [1]. " for n in range(400))
+TEXT = "".join(f"Слово {n} [1]. " for n in range(250))
 FINAL = TEXT.replace(" [1]", "").rstrip()
 
 
