@@ -182,9 +182,12 @@ def _language(held: Claim) -> Literal["ru", "en"]:
     return language_of("\n".join(message.text for message in held.messages), held.conversation.locale)
 
 
-def _model(runtime: Runtime, held: Claim) -> LanguageModel | None:
-    """The language model of this turn: it is paid from the turn's budgets and sees no personal data it need not see."""
-    paid = paid_model(runtime, held)
+def _model(runtime: Runtime, held: Claim, message_id: str | None = None) -> LanguageModel | None:
+    """The language model of this turn: it is paid from the turn's budgets and sees no personal data it need not see.
+
+    ``message_id``: the message that its calls make readable.
+    """
+    paid = paid_model(runtime, held, message_id)
     return ShowsWork(runtime, held, masked(paid, runtime.settings)) if paid else None
 
 
