@@ -21,6 +21,7 @@ COMMANDS = {
     "messages": "What came in and where it stands.",
     "replay": "Failed messages again, from the step that failed.",
     "flags": "Open red flags: questions a person should look at.",
+    "report": "What the models cost, and how far the budgets are.",
     "doctor": "What is configured, what is reachable, and how to mend what is not.",
     "channel": "Channels: list accounts, set webhooks.",
     "db": "The database: upgrade, downgrade, current, check.",

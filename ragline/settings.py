@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 from ragline.channels import Account, channel_specs
 from ragline.errors import ConfigurationError
 from ragline.setting_types import Duration, Group, PositiveDuration, Switch
+from ragline.spending_settings import BudgetSettings, Priced
 
 AnyAccount = TypeVar("AnyAccount", bound=Account)
 
@@ -96,7 +97,7 @@ RouteName = Literal[
 ]  # fmt: skip
 
 
-class LlmSettings(Group):
+class LlmSettings(Priced):
     routes: dict[RouteName, list[ModelEntry]] = Field(
         default_factory=dict, description="Models in order of preference, by modality, or by purpose over that."
     )
@@ -189,6 +190,7 @@ class Settings(Group):
     answer: AnswerSettings = Field(default_factory=lambda: AnswerSettings())
     llm: LlmSettings = Field(default_factory=lambda: LlmSettings())
     privacy: PrivacySettings = Field(default_factory=lambda: PrivacySettings())
+    budget: BudgetSettings = Field(default_factory=lambda: BudgetSettings())
     knowledge: KnowledgeSettings = Field(default_factory=lambda: KnowledgeSettings())
     load: LoadSettings = Field(default_factory=lambda: LoadSettings())
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())

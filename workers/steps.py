@@ -30,6 +30,7 @@ from storage.outbox import Sending
 from storage.session import DatabaseUnavailable
 from storage.steps import Claim, Done, LeaseLost, Ledger
 from workers.load import degraded
+from workers.paying import paid_model
 from workers.runtime import Runtime
 
 log = get_logger(__name__)
@@ -245,7 +246,8 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
         with runtime.database.read() as session:
             return turns.history(session, held.conversation.id, before_seq=held.messages[0].seq)
 
-    model = _ShowsWork(runtime, held, masked(runtime.model, runtime.settings)) if runtime.model else None
+    paid = paid_model(runtime, held)
+    model = _ShowsWork(runtime, held, masked(paid, runtime.settings)) if paid else None
     level = runtime.load.level() if model else "normal"
     answer = generate(classification, retrieval, policy=degraded(runtime.policy, level), model=model, history=history)
     if level == "direct_only" and answer.flag == "no_answer" and classification.request == "question":

@@ -10,6 +10,7 @@ from pipeline.llm import LanguageModel
 from pipeline.prompts import as_data, load
 from pipeline.steps.clarify import answer_to, ask_back, close_candidates, is_even
 from pipeline.steps.retrieve import Passage, Retrieval
+from pipeline.steps.spent import answers_within_budget
 from pipeline.turn import Answer, Citation, Classification, Role
 
 _MARK = re.compile(r"\s*\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]")
@@ -33,6 +34,7 @@ class Policy:
     clarify_threshold: float = 0.5
 
 
+@answers_within_budget
 def generate(
     classification: Classification,
     retrieval: Retrieval,
