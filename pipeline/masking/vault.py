@@ -56,6 +56,8 @@ class Vault:
     def __init__(self) -> None:
         self._marks: dict[tuple[Kind, str], str] = {}
         self._values: dict[str, str] = {}
+        #: Every writing of a value that was seen.
+        self._writings: dict[str, Kind] = {}
         self._counts: dict[Kind, int] = {}
         self._recognised: dict[str, list[Found]] = {}
 
@@ -111,11 +113,10 @@ class Vault:
 
     def _repeated(self, text: str) -> list[Found]:
         """Values that were recognised elsewhere, word for word."""
-        values = {self._values[mark[1:-1]]: kind for (kind, _), mark in self._marks.items() if kind != "TEXT"}
-        values = {value: kind for value, kind in values.items() if len(value) >= _SHORTEST and value in text}
         return [
             Found(match.start(), match.end(), kind)
-            for value, kind in values.items()
+            for value, kind in self._writings.items()
+            if value in text
             for match in re.finditer(rf"(?<!\w){re.escape(value)}(?!\w)", text)
         ]
 
@@ -124,7 +125,11 @@ class Vault:
         if key not in self._marks:
             self._counts[kind] = self._counts.get(kind, 0) + 1
             name = f"{kind}_{self._counts[kind]}"
-            self._marks[key], self._values[name] = f"[{name}]", value
+            self._marks[key] = f"[{name}]"
+        # it comes back as it was written last: in the question, where that has it
+        self._values[self._marks[key][1:-1]] = value
+        if kind != "TEXT" and len(value) >= _SHORTEST:
+            self._writings[value] = kind
         return self._marks[key]
 
 

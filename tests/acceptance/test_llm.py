@@ -142,13 +142,12 @@ def test_a_refused_key_gives_one_notice_a_flag_and_a_reason(world: tuple[FakeOpe
 
 def test_personal_data_reaches_neither_the_provider_nor_a_log_nor_flower(world: tuple[FakeOpenAI, Stack]) -> None:
     provider, stack = world
-    provider.enqueue("We call [PHONE_1] or write to [EMAIL_1] about order 450012345678 [1].")
-    said = "Call +7 (916) 123-45-67 or write to anna.k@mail.ru, order 450012345678. How do I get a new password?"
+    provider.enqueue("It is answer three, for INN [INN_1] and order 450012345678 [1].")
+    said = "+7 (916) 123-45-67, anna.k@mail.ru, INN 500100732259, order 450012345678. How do I get a new password?"
     replied = ask(stack, "g8", said)
-    expected = "We call +7 (916) 123-45-67 or write to anna.k@mail.ru about order 450012345678."
-    assert replied["answer"]["text"] == expected
+    assert replied["answer"]["text"] == "It is answer three, for INN 500100732259 and order 450012345678."
     prompt = str(provider.requests[-1].body)
-    assert "Call [PHONE_1] or write to [EMAIL_1], order 450012345678." in prompt
+    assert "[PHONE_1], [EMAIL_1], INN [INN_1], order 450012345678." in prompt
     flower = httpx.get(
         f"http://127.0.0.1:{stack.about['flower_port']}/api/tasks",
         auth=("admin", stack.secret("RAGLINE_FLOWER_PASSWORD")),
@@ -157,8 +156,8 @@ def test_personal_data_reaches_neither_the_provider_nor_a_log_nor_flower(world: 
     assert "ragline.generate" in flower.text
     logs = "".join(path.read_text(errors="replace") for path in (stack.data / "logs").iterdir())
     for where in (prompt, flower.text, logs, stack.output()):
-        assert "123-45-67" not in where
-        assert "anna.k" not in where
+        for value in ("123-45-67", "anna.k", "500100732259"):
+            assert value not in where
 
 
 def test_the_api_tells_the_text_as_it_grows_and_the_stored_answer(world: tuple[FakeOpenAI, Stack]) -> None:

@@ -330,15 +330,14 @@ def test_a_model_sees_marks_and_the_customer_and_the_database_what_they_stand_fo
             self, messages: Any, *, max_tokens: int, purpose: Any = "answer", on_text: Any = None
         ) -> Completion:
             self.seen = str(messages)
-            return Completion("We call [PHONE_1] about order 4500123 [1].", Usage(model="test/model"))
+            return Completion("Two days, for INN [INN_1] and order 4500123 [1].", Usage(model="test/model"))
 
     model = Echoes()
     world = World(database, monkeypatch, confidence=0.5, model=model)
     privacy = PrivacySettings(masking="on")
     world.runtime.settings = world.runtime.settings.model_copy(update={"privacy": privacy})
-    turn = world.turn("Call 8 (916) 123-45-67 about order 4500123")
+    turn = world.turn("8 (916) 123-45-67, INN 500100732259, order 4500123: when does it come?")
     outcome = world.steps(turn)
     send_rows(world.runtime, outcome.rows, outcome.first)
-    assert "123-45-67" not in model.seen
-    assert "Call [PHONE_1] about order 4500123" in model.seen
-    assert world.sender.sent[0].body["text"] == "We call 8 (916) 123-45-67 about order 4500123."
+    assert "[PHONE_1], INN [INN_1], order 4500123: when" in model.seen
+    assert world.sender.sent[0].body["text"] == "Two days, for INN 500100732259 and order 4500123."

@@ -54,8 +54,9 @@ def test_a_value_has_one_mark_however_it_is_written_and_in_every_call_of_a_turn(
     inner = Scripted(lambda shown: "I call [PHONE_1].")
     model = MaskingModel(inner)
     text = "My phone is +7 916 123-45-67, again 8 (916) 123 45 67; mail a.b@mail.ru. Order 123456789012"
-    assert model.complete(asked(text), max_tokens=9).text == "I call +7 916 123-45-67."
-    assert model.complete(asked("write to a.b@mail.ru or 89161234567"), max_tokens=9).text.startswith("I call +7")
+    written = "it comes back as it was written last"
+    assert model.complete(asked(text), max_tokens=9).text == "I call 8 (916) 123 45 67.", written
+    assert model.complete(asked("write to a.b@mail.ru or 89161234567"), max_tokens=9).text == "I call 89161234567."
     first, second = (str(messages[1]["content"]) for messages in inner.seen)
     assert "phone is [PHONE_1], again [PHONE_1]; mail [EMAIL_1]. Order 123456789012" in first
     assert "write to [EMAIL_1] or [PHONE_1]" in second

@@ -13,17 +13,13 @@ from pipeline.embedders import make_embedder
 from pipeline.llm import make_language_model
 from pipeline.masking import masked
 from pipeline.masking.spans import digits_of
-from pipeline.steps.generate import Policy, generate
-from pipeline.steps.retrieve import Passage, Retrieval
-from pipeline.turn import Classification
 from ragline.logs import configure_logging, get_logger
 from ragline.settings import Settings
 from tests.support import faults
 from tests.support.fake_openai import Ask, FakeOpenAI
 from tests.support.personal_data import Message, messages
 
-POLICY = Policy(modes=("grounded",), direct_threshold=1, grounded_threshold=0, history_tokens=2000, max_tokens=300)
-PASSAGE = Passage(id="d", score=0.5, question=None, answer="Call 8 800 555-35-35, we deliver daily.", locale="en")
+PASSAGES = '<passages>\n<passage number="1">\nCall 8 800 555-35-35, we deliver daily.\n</passage>\n</passages>'
 #: A seed that no recogniser was written on.
 SEED = 2026
 
@@ -70,15 +66,11 @@ def test_no_identifier_reaches_the_provider_or_the_log_and_each_answer_holds_wha
     assert len({kind for message in asked for kind, _ in message.identifiers}) >= 15
     try:
         for message in asked:
-            before = [("customer", earlier.text)] if earlier else []
-            answer = generate(
-                Classification(language="en", request="question", question=message.text),
-                Retrieval(passages=(PASSAGE,), confidence=0.5),
-                policy=POLICY,
-                model=masked(model, own),
-                history=lambda before=before: before,  # type: ignore[misc]
-            )
-            assert answer.text == f"You wrote: {message.text}", "marks come back as what they stand for"
+            before = f"<history>\ncustomer: {earlier.text}\n</history>\n" if earlier else ""
+            asking = f"{PASSAGES}\n{before}<customer>\n{message.text}\n</customer>"
+            rules = {"role": "system", "content": "You answer customers."}
+            answer = masked(model, own).complete([rules, {"role": "user", "content": asking}], max_tokens=300)
+            assert answer.text == f"You wrote: {message.text} [1]", "marks come back as what they stand for"
             get_logger("vendor").warning("request_failed", error=f"cannot parse {provider.requests[-1].body}")
             earlier = message
     finally:
