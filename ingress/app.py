@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     configure_logging(settings.log.level, settings.log.format)
     database = get_database() if own else Database(make_engine(settings.database))
     parts_health = health.Health(settings, database)
-    counted = metrics.Metrics(database, parts_health)
+    counted = metrics.Metrics(database, parts_health, settings.budget)
     webhooks = Webhooks(counted.request)
 
     @contextlib.asynccontextmanager

@@ -14,12 +14,17 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingress.health import QUEUES, Health
+from ingress.model_metrics import ModelMetrics
 from pipeline.envelope import Envelope
+from ragline.clock import utcnow
 from ragline.logs import get_logger
+from ragline.spending_settings import BudgetSettings
 from storage.health import Counts, counts
 from storage.inbox import Acceptance
 from storage.load import Level
 from storage.session import Database, DatabaseUnavailable
+from storage.spending import limits_of
+from storage.spending_report import budgets
 
 #: Seconds for which the counts of SQL are not taken again, and for which a scrape waits for them.
 CACHED, PATIENCE = 5.0, 2.0
@@ -32,8 +37,8 @@ _OUTBOX = ("pending", "sending", "sent", "failed", "ambiguous")
 class Metrics:
     """All metrics of one process."""
 
-    def __init__(self, database: Database, health: Health) -> None:
-        self._database = database
+    def __init__(self, database: Database, health: Health, budget: BudgetSettings) -> None:
+        self._database, self._budget = database, budget
         self._health = health
         self._taken_at = float("-inf")
         self._taking: asyncio.Task[Counts] | None = None
@@ -67,7 +72,9 @@ class Metrics:
         self._turns = gauge("turns", "Turns by status.", "status")
         self._outbox = gauge("outbox", "Rows of the outbox by status.", "status")
         self._flags = gauge("red_flags_open", "Red flags nobody has closed.")
+        self._used = gauge("budget_used", "Share of the budget of everything that is spent or set aside.", "period")
         self._quarantined = gauge("quarantined", "Authentic deliveries kept because nobody could parse them.")
+        self._models = ModelMetrics(registry)
 
     def accepted(self, envelopes: Sequence[Envelope], results: Sequence[Acceptance], seconds: float) -> None:
         """Count a delivery."""
@@ -81,7 +88,9 @@ class Metrics:
 
     async def render(self) -> bytes:
         """The exposition. What cannot be read now is left as it was last; ``ragline_part_up`` says so."""
-        parts, _, _ = await asyncio.gather(self._health.parts(), self._queues(), self._counts())
+        parts, *_ = await asyncio.gather(
+            self._health.parts(), self._queues(), self._counts(), self._models.take(self._health.redis)
+        )
         for name, part in parts.items():
             kind, _, queue = name.partition(".")
             if kind == "workers":
@@ -140,6 +149,9 @@ class Metrics:
 
     def _count(self) -> Counts:
         with self._database.read() as session:
+            together = [limit for limit in limits_of(self._budget, utcnow()) if limit.scope == "all"]
+            for one in budgets(session.connection(), together):
+                self._used.labels("day" if len(one.counter.period) == 10 else "month").set(one.share)
             return counts(session)
 
 

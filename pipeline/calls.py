@@ -52,7 +52,7 @@ def chat(
 ) -> Answered:
     """A model's answer. ``tell`` gets the whole text so far at each token that comes; what it raises goes through."""
     asked: dict[str, Any] = {
-        "messages": [dict(message) for message in messages], "max_tokens": max_tokens, "temperature": 0.2,
+        "messages": [_plain(message) for message in messages], "max_tokens": max_tokens, "temperature": 0.2,
     }  # fmt: skip
     if tell is None:
         response = _call(litellm.completion, one, seconds, **asked)
@@ -66,6 +66,14 @@ def chat(
     if not text:
         raise NoText(_empty(one.model, finish), used)
     return Answered(used, text)
+
+
+def _plain(message: ChatMessage) -> dict[str, Any]:
+    """The message without what is only for the route."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return dict(message)
+    return {**message, "content": [{name: part[name] for name in part if name != "of"} for part in content]}
 
 
 class NoText(CallFailed):
@@ -317,7 +325,7 @@ def _cost(litellm: Any, model: str, **used: Any) -> Decimal | None:
     except Exception as error:  # LiteLLM raises several unrelated classes for a model without a price
         log.debug("model_unpriced", model=model, reason=type(error).__name__)
         return None
-    return Decimal(repr(prompt)) + Decimal(repr(completion))
+    return sum((Decimal(repr(round(part, 12))) for part in (prompt, completion)), Decimal())  # without float's noise
 
 
 def _member(usage: Any, name: str) -> Any:

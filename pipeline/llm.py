@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline import calls
+from pipeline import calls, prices
 from pipeline.calls import Answered
-from pipeline.errors import ProviderRefused, ProviderUnavailable
+from pipeline.errors import BudgetSpent, ProviderRefused, ProviderUnavailable
 from pipeline.health import Health, process_health
 from pipeline.providers import CallFailed
 from pipeline.routes import Deployment, Routes, deployment, make_routes
@@ -22,6 +22,7 @@ from pipeline.spending import Meter, Modality, Purpose, Quote, Reservation, Used
 from pipeline.turn import Usage
 from ragline.logs import get_logger
 from ragline.settings import LlmSettings, Settings
+from ragline.spending_settings import Price
 
 log = get_logger(__name__)
 
@@ -45,7 +46,8 @@ class Completion:
     usage: Usage
 
 
-#: A message as OpenAI's chat takes it: ``role`` and ``content``, a text or a list of parts (text, image_url).
+#: A message as OpenAI's chat takes it: ``role`` and ``content``, a text or a list of parts (text, image_url). A picture
+#: that is a frame of a film says so by ``"of": "video"`` beside its type; providers are not shown that.
 ChatMessage = dict[str, Any]
 OnText = Callable[[str], None]
 
@@ -111,15 +113,25 @@ class _Unmetered:
 
 #: The meter of calls that nobody counts.
 UNMETERED: Meter = _Unmetered()
+_embeddings = UNMETERED
 
 
-def make_language_model(settings: Settings, health: Health | None = None) -> LiteLlm | None:
-    """The configured language models; None where there is none: the engine then answers direct or unknown.
+def count_embeddings(meter: Meter) -> None:
+    """Pay this process's embeddings from ``meter``: texts of many turns are embedded together, so no turn pays."""
+    global _embeddings
+    _embeddings = meter
+
+
+def make_language_model(
+    settings: Settings, health: Health | None = None, *, purpose: Purpose = "answer"
+) -> LiteLlm | None:
+    """The configured language models; None where no route serves ``purpose``: without a model that writes, the engine
+    answers direct or unknown.
 
     Raises ``ConfigurationError`` for a route whose key is not in the environment.
     """
     routes = make_routes(settings)
-    return LiteLlm(routes, settings.llm, health=health) if routes else None
+    return LiteLlm(routes, settings.llm, health=health) if routes.pick(purpose) else None
 
 
 class LiteLlm:
@@ -143,7 +155,7 @@ class LiteLlm:
         purpose: Purpose = "answer",
         on_text: OnText | None = None,
     ) -> Completion:
-        litellm, modality, images = _litellm(), _modality(messages), _count(messages, "image_url")
+        litellm, modality, images = load_litellm(), _modality(messages), len(_pictures(messages))
         told = _Told(on_text)
 
         def quote(one: Deployment) -> Quote:
@@ -161,7 +173,7 @@ class LiteLlm:
         return Completion(answered.text, _usage(model, answered.used))
 
     def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
-        litellm = _litellm()
+        litellm = load_litellm()
         length = len(audio.data) / SOUND_BYTES if audio.seconds is None else audio.seconds
 
         def quote(one: Deployment) -> Quote:
@@ -179,7 +191,7 @@ class LiteLlm:
 
     def count_tokens(self, text: str) -> int:
         route = self._routes.pick("answer")
-        return int(_litellm().token_counter(model=route[0].model if route else "", text=text))
+        return int(load_litellm().token_counter(model=route[0].model if route else "", text=text))
 
     def _first(
         self,
@@ -217,6 +229,7 @@ def first_answer(
     """
     until = health.now() + deadline
     last: CallFailed | None = None
+    spent: BudgetSpent | None = None
     for one in health.candidates(route):
         for attempt in range(one.max_retries + 1):
             left = until - health.now()
@@ -224,9 +237,12 @@ def first_answer(
                 time.sleep(min(PAUSE * 2 ** (attempt - 1), max(left, 0)))
                 left = until - health.now()
             if left < SHORTEST_CALL:
-                raise _exhausted(route, last, health.soonest(route)) from last
+                raise spent or _exhausted(route, last, health.soonest(route)) from last
             try:
-                return one.model, _once(one, quote(one), ask, min(left, one.timeout), meter, health)
+                return one.model, _once(one, quote(one), ask, until, meter, health)
+            except BudgetSpent as error:  # a cheaper one may still be paid, and one's own costs nothing
+                spent = error
+                break
             except CallFailed as failed:
                 again()
                 if isinstance(failed.error, ProviderRefused):
@@ -235,25 +251,25 @@ def first_answer(
                 last = failed
                 if failed.kind in _NOT_AGAIN:
                     break
-    raise _exhausted(route, last, health.soonest(route)) from last
+    raise spent or _exhausted(route, last, health.soonest(route)) from last
 
 
 def _once(
     one: Deployment,
     quote: Quote,
     ask: Callable[[Deployment, float], Answered],
-    seconds: float,
+    until: float,
     meter: Meter,
     health: Health,
 ) -> Answered:
-    """One call, paid for and counted."""
+    """One call, paid for and counted. Setting its money aside may take of the time until ``until``."""
     reservation, began = meter.reserve(quote), health.now()
 
     def ms() -> float:
         return round((health.now() - began) * 1000, 3)
 
     try:
-        answered = ask(one, seconds)
+        answered = ask(one, max(min(until - began, one.timeout), 0.0))
     except calls.NoText as failed:
         reservation.settle(failed.used, ms=ms())
         health.failed(one, failed.kind, began=began)
@@ -309,16 +325,16 @@ def embed(
     ``use`` tells models that ask for it: ``search_query`` or ``search_document``. Raises ``ProviderUnavailable`` (worth
     a retry) or ``ProviderRefused``.
     """
-    litellm = _litellm()
+    litellm = load_litellm()
 
     def ask(one: Deployment, seconds: float) -> Answered:
         return calls.embed(litellm, one, texts, seconds=seconds, use=use)
 
     _, answered = first_answer(
         route or [deployment(model, settings, "knowledge.embedder")],
-        lambda one: Quote(one.model, "embed"),
+        lambda one: Quote(one.model, "embed", tokens_in=sum(map(len, texts))),
         ask,
-        meter=UNMETERED,
+        meter=_embeddings,
         health=process_health(),
         deadline=settings.deadline.total_seconds(),
     )
@@ -327,21 +343,28 @@ def embed(
 
 def _modality(messages: Sequence[ChatMessage]) -> Modality:
     """What a request is made of, by its parts; a film counts before a picture."""
-    if _count(messages, "video_url"):
+    pictures = _pictures(messages)
+    if any(part.get("of") == "video" for part in pictures):
         return "video"
-    return "image" if _count(messages, "image_url") else "text"
+    return "image" if pictures else "text"
 
 
-def _count(messages: Sequence[ChatMessage], kind: str) -> int:
+def _pictures(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     lists = [message["content"] for message in messages if isinstance(message.get("content"), list)]
-    return sum(part.get("type") == kind for parts in lists for part in parts)
+    return [part for parts in lists for part in parts if part.get("type") == "image_url"]
 
 
 def _usage(model: str, used: Used) -> Usage:
     return Usage(tokens_in=used.tokens_in, tokens_out=used.tokens_out, cost=used.cost, model=model)
 
 
-def _litellm() -> Any:
+def listed_price(model: str) -> Price | None:
+    """A model's price in LiteLLM's list, in US dollars; None where the list does not have it."""
+    return prices.listed_price(load_litellm(), model)
+
+
+def load_litellm() -> Any:
+    """The module, without its talk and its telemetry; the first import takes seconds."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import waits for the network
     import litellm
 

@@ -15,6 +15,8 @@ from pipeline.errors import ProviderRefused, ProviderUnavailable
 Kind = Literal["timeout", "connection", "server_error", "rate_limit", "too_long", "no_text", "refused"]
 #: A provider that asks for more is asked again after this: a mistaken header must not shut it out for good.
 LONGEST_WAIT = 3600.0
+#: What the transport (httpx, under every provider) raises when a connection fails or breaks.
+_TRANSPORT = ("TransportError", "NetworkError")
 #: What Gemini says instead of a header (google.rpc.RetryInfo).
 _RETRY_DELAY = re.compile(r'"retryDelay":\s*"(\d+(?:\.\d+)?)s"')
 _WAIT = re.compile(r"\d+(?:\.\d+)?")
@@ -77,23 +79,33 @@ def failure(error: Exception, model: str, key_name: str | None, *, setting: str,
 
     Of the model's own refusals only a request too long for it is worth another model's time.
     """
-    status, name = getattr(error, "status_code", None), type(error).__name__
+    said, name = getattr(error, "status_code", None), type(error).__name__
     if isinstance(error, TimeoutError) or name in ("Timeout", "APITimeoutError"):
         late = ProviderUnavailable(f"{model} did not answer within {seconds:.0f} s")
         return CallFailed(late, "timeout", charged=not _never_sent(error))
     if name == "ContextWindowExceededError":
         return CallFailed(ProviderUnavailable(f"{model}: the request is longer than the model's context"), "too_long")
-    if status in (401, 403):
+    status = _status_sent(error)
+    if status is None and _any_is(error, *_TRANSPORT):
+        reason = ProviderUnavailable(f"{model} cannot be reached, or broke the connection")
+        return CallFailed(reason, "connection", charged=not _never_sent(error))
+    if status is None and (_any_is(error, "JSONDecodeError") or not _is_refusal(said)):
+        # LiteLLM gives an answer that nobody can read a status of its own
+        return CallFailed(ProviderUnavailable(f"{model} gave no proper answer ({name})"), "server_error", charged=True)
+    if said in (401, 403):
         where = key_name or "the provider's key"
-        return CallFailed(ProviderRefused(f"{model} refused the key ({status}); check {where}"), "refused")
-    if status == 404:
+        return CallFailed(ProviderRefused(f"{model} refused the key ({said}); check {where}"), "refused")
+    if said == 404:
         return CallFailed(ProviderRefused(f"{model} is not known to the provider (404); check {setting}"), "refused")
-    if isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429):
-        return CallFailed(ProviderRefused(f"{model} refused the request ({status}, {name})"), "refused")
-    kind: Kind = "rate_limit" if status == 429 else "server_error" if _was_answered(error) else "connection"
-    said = "cannot be reached" if kind == "connection" else f"did not answer ({status or name})"
-    unavailable = ProviderUnavailable(f"{model} {said}", retry_after(error))
-    return CallFailed(unavailable, kind, charged=kind == "connection" and not _never_sent(error))
+    if _is_refusal(said):
+        return CallFailed(ProviderRefused(f"{model} refused the request ({said}, {name})"), "refused")
+    unavailable = ProviderUnavailable(f"{model} did not answer ({said or name})", retry_after(error))
+    return CallFailed(unavailable, "rate_limit" if said == 429 else "server_error")
+
+
+def _is_refusal(status: object) -> bool:
+    """Whether a status says that this request is not to be made again."""
+    return isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429)
 
 
 def retry_after(error: Exception, *, now: float | None = None) -> float | None:
@@ -121,15 +133,19 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     return found
 
 
+def _any_is(error: BaseException, *names: str) -> bool:
+    """Whether the error or one it came from is of a class of these names, or derived from one."""
+    return any(base.__name__ in names for cause in _causes(error) for base in type(cause).__mro__)
+
+
 def _never_sent(error: BaseException) -> bool:
     """Whether no connection came about, so that nothing was asked."""
-    return any(type(cause).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout") for cause in _causes(error))
+    return _any_is(error, "ConnectError", "ConnectTimeout", "PoolTimeout")
 
 
-def _was_answered(error: BaseException) -> bool:
-    """Whether the provider sent a status: LiteLLM gives broken connections one of its own."""
-    broken = ("APIConnectionError", "TransportError", "NetworkError", "ProtocolError")
+def _status_sent(error: BaseException) -> int | None:
+    """The status of the provider's answer, None where there was none: LiteLLM then makes one up."""
     for cause in _causes(error):
-        if any(base.__name__ in broken for base in type(cause).__mro__) and not hasattr(cause, "litellm_debug_info"):
-            return False
-    return True
+        if type(cause).__name__ == "HTTPStatusError":
+            return int(getattr(getattr(cause, "response", None), "status_code", 500))
+    return None

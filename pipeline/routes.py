@@ -60,9 +60,6 @@ class Routes:
     def __init__(self, table: Mapping[RouteName, Sequence[Deployment]]) -> None:
         self._table = {name: tuple(route) for name, route in table.items() if route}
 
-    def __bool__(self) -> bool:
-        return bool(self._table)
-
     def pick(self, purpose: Purpose, modality: Modality | None = None) -> tuple[Deployment, ...]:
         """The route of a call: its purpose's own, else its modality's; empty where there is none.
 

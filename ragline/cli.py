@@ -22,6 +22,7 @@ COMMANDS = {
     "replay": "Failed messages again, from the step that failed.",
     "flags": "Open red flags: questions a person should look at, and a draft of an answer.",
     "prompts": "What is said to models and to customers: list, check, render.",
+    "report": "What the models cost, and how far the budgets are.",
     "doctor": "What is configured, what is reachable, and how to mend what is not.",
     "channel": "Channels: list accounts, set webhooks.",
     "db": "The database: upgrade, downgrade, current, check.",

@@ -22,6 +22,7 @@ from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationErr
 from ragline.channels import Account, channel_specs
 from ragline.errors import ConfigurationError
 from ragline.setting_types import Duration, Group, PositiveDuration, Switch, off_word
+from ragline.spending_settings import BudgetSettings, Priced
 
 AnyAccount = TypeVar("AnyAccount", bound=Account)
 
@@ -108,7 +109,7 @@ RouteName = Literal[
 ]  # fmt: skip
 
 
-class LlmSettings(Group):
+class LlmSettings(Priced):
     routes: dict[RouteName, list[ModelEntry]] = Field(
         default_factory=dict, description="Models in order of preference, by modality, or by purpose over that."
     )
@@ -189,6 +190,7 @@ class Settings(Group):
     answer: AnswerSettings = Field(default_factory=lambda: AnswerSettings())
     prompts: PromptSettings = Field(default_factory=lambda: PromptSettings())
     llm: LlmSettings = Field(default_factory=lambda: LlmSettings())
+    budget: BudgetSettings = Field(default_factory=lambda: BudgetSettings())
     knowledge: KnowledgeSettings = Field(default_factory=lambda: KnowledgeSettings())
     load: LoadSettings = Field(default_factory=lambda: LoadSettings())
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from storage.models import Message, Outbox, StepRun, Turn
+from storage.models import Message, ModelCall, Outbox, StepRun, Turn
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens and cost of all attempts of all steps; ``cost`` is None when one of them has no known price."""
+    """Tokens and cost of all calls of a turn, failed ones too; ``cost``: None where one of them has no known price."""
 
     tokens_in: int
     tokens_out: int
     cost: Decimal | None
+    currency: str = "USD"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def message_state(session: Session, message_id: str) -> MessageState | None:
         answer=_answer(sent, runs, turn.mode),
         notice=_text(sent, "notice"),
         operator=tuple(Said(_line(row), row.sent_at) for row in sent if row.kind == "operator"),
-        usage=_usage(runs),
+        usage=_usage(session.exec(select(ModelCall).where(ModelCall.turn_id == turn.id)).all(), runs),
     )
 
 
@@ -130,10 +131,14 @@ def _text(sent: Sequence[Outbox], kind: str) -> str | None:
     return "\n\n".join(parts) if parts else None
 
 
-def _usage(runs: Sequence[StepRun]) -> Usage:
+def _usage(calls: Sequence[ModelCall], runs: Sequence[StepRun]) -> Usage:
+    """By the ledger of calls; a turn that has none there (it is older, or asked no provider) by its steps."""
+    parts: Sequence[ModelCall | StepRun] = calls or runs
     cost: Decimal | None = Decimal(0)
     with localcontext() as context:
         context.prec = 60  # a sum is not rounded
-        for run in runs:
-            cost = None if cost is None or run.cost is None else cost + run.cost
-    return Usage(sum(run.tokens_in for run in runs), sum(run.tokens_out for run in runs), cost)
+        for part in parts:
+            cost = None if cost is None or part.cost is None else cost + part.cost
+    currencies = {call.currency for call in calls} or {"USD"}
+    tokens = sum(part.tokens_in for part in parts), sum(part.tokens_out for part in parts)
+    return Usage(*tokens, cost if len(currencies) == 1 else None, min(currencies))

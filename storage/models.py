@@ -6,7 +6,19 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Column, DateTime, Index, LargeBinary, String, Text, UniqueConstraint, false, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -442,3 +454,79 @@ class ConversationSummary(SQLModel, table=True):
     upto: int = Field(description="The last line, by its seq, that the notes are on.")
     text: str = Field(sa_type=Text)
     updated_at: datetime = _now()
+
+
+class ModelCall(SQLModel, table=True):
+    """The ledger of provider calls: one row a call, written before it is made and closed after it."""
+
+    __tablename__: ClassVar[Any] = "model_call"
+    __table_args__ = (
+        Index("ix_model_call_day", "day"),
+        Index("ix_model_call_turn", "turn_id"),
+        Index("ix_model_call_conversation", "conversation_id", "day"),
+        Index("ix_model_call_account", "channel", "account", "day"),
+        Index("ix_model_call_sender", "channel", "account", "sender", "day"),
+        Index(
+            "ix_model_call_open",
+            "expires_at",
+            sqlite_where=text("outcome = 'reserved'"),
+            postgresql_where=text("outcome = 'reserved'"),
+        ),
+    )
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
+    turn_id: str | None = Field(default=None, foreign_key="turn.id", max_length=36)
+    step: str | None = Field(default=None, max_length=16)
+    round: int = Field(default=0, description="The turn's round: 0, or the number of its replay.")
+    attempt: int = 0
+    message_id: str | None = Field(
+        default=None, foreign_key="message.id", max_length=36, description="The message it made readable."
+    )
+    conversation_id: str | None = Field(default=None, foreign_key="conversation.id", max_length=36)
+    channel: str | None = Field(default=None, max_length=40)
+    account: str | None = Field(default=None, max_length=80)
+    sender: str | None = Field(default=None, max_length=200)
+    provider: str = Field(max_length=60)
+    model: str = Field(max_length=200)
+    purpose: str = Field(max_length=20)
+    modality: str = Field(max_length=12)
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = Field(default=0, description="Of tokens_in, read from the provider's cache.")
+    audio_seconds: float = 0.0
+    images: int = 0
+    cost: Decimal | None = Field(default=None, sa_type=Money, description="Null: nobody knows (yet).")
+    currency: str = Field(max_length=3)
+    price_source: str | None = Field(
+        default=None, max_length=60, description="Where the price is from; null with an answer: unpriced."
+    )
+    reserved: Decimal = Field(sa_type=Money, nullable=False, description="The most it could cost, before it was made.")
+    counted: int = Field(
+        sa_type=BigInteger, description="What budgets hold it for, in billionths of the currency: see outcome."
+    )
+    budgets: list[list[str]] = Field(
+        default_factory=list,
+        sa_column=Column(JSON, nullable=False),
+        description="Scope, key and period of each counter that holds it.",
+    )
+    outcome: str = Field(default="reserved", max_length=12, description="reserved | answered | failed | abandoned")
+    error_class: str | None = Field(default=None, max_length=80)
+    ms: float | None = Field(default=None, description="Wall time, milliseconds.")
+    day: str = Field(max_length=10, description="The day in the budgets' time zone, YYYY-MM-DD.")
+    started_at: datetime = _now()
+    expires_at: datetime = _when(nullable=False)
+    closed_at: datetime | None = _when()
+
+
+class BudgetCounter(SQLModel, table=True):
+    """What one budget has paid and set aside in one period, in billionths of the currency."""
+
+    __tablename__: ClassVar[Any] = "budget_counter"
+
+    scope: str = Field(primary_key=True, max_length=12, description="all | account | conversation | sender")
+    key: str = Field(primary_key=True, max_length=340, description="Which of them; empty for all.")
+    period: str = Field(primary_key=True, max_length=10, description="YYYY-MM-DD, or YYYY-MM.")
+    spent: int = Field(default=0, sa_type=BigInteger)
+    reserved: int = Field(default=0, sa_type=BigInteger)
+    warned_at: datetime | None = _when()
+    exhausted_at: datetime | None = _when()

@@ -12,7 +12,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from pipeline.llm import LanguageModel, make_language_model
+from pipeline.llm import LanguageModel, count_embeddings, listed_price, make_language_model
+from pipeline.metering import Spending
 from pipeline.run import make_policy
 from pipeline.search import Searcher
 from pipeline.senders import make_sender
@@ -22,6 +23,7 @@ from ragline.clock import utcnow
 from ragline.logs import get_logger
 from ragline.settings import Settings, get_settings
 from storage.session import Database, get_database
+from storage.spending import Payer
 from workers.leases import LeaseKeeper
 from workers.load import Load
 
@@ -58,6 +60,10 @@ class Runtime:
     @cached_property
     def model(self) -> LanguageModel | None:
         return make_language_model(self.settings)
+
+    @cached_property
+    def spending(self) -> Spending:
+        return Spending(self.database, self.settings, listed_price, self.clock)
 
     @property
     def searcher(self) -> Searcher:
@@ -107,4 +113,6 @@ def get_runtime() -> Runtime:
     with _runtime_lock:
         if _runtime is None:
             _runtime = Runtime(get_settings())
+            # Not bound by budgets: without a search there would be no stored answer either.
+            count_embeddings(_runtime.spending.meter(Payer(), binding=False))
         return _runtime

@@ -13,6 +13,7 @@ from ragline import garbage
 from ragline.errors import ConfigurationError
 from ragline.logs import configure_logging, get_logger
 from ragline.settings import get_settings
+from workers.model_health import publish
 
 #: Seconds a readiness key lives; renewed by the worker's heartbeat every few seconds.
 READY_TTL = 30
@@ -62,6 +63,7 @@ def _ready(sender: Any = None, **_: Any) -> None:
                     pipe = get_runtime().redis.pipeline(transaction=False)
                     for name in names:
                         pipe.set(name, consumer.hostname, ex=READY_TTL)
+                    publish(pipe, consumer.hostname)
                     pipe.execute()
             except RedisError as error:
                 log.warning("readiness_not_written", error=type(error).__name__)

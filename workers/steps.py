@@ -31,6 +31,7 @@ from storage.outbox import Sending
 from storage.session import DatabaseUnavailable
 from storage.steps import Claim, Done, LeaseLost, Ledger
 from workers.load import degraded
+from workers.paying import paid_model
 from workers.runtime import Runtime
 
 log = get_logger(__name__)
@@ -246,7 +247,8 @@ def _generate(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:
     classification = Classification.model_validate(held.results["classify"])
     retrieval = Retrieval.model_validate(held.results["retrieve"])
 
-    model = _ShowsWork(runtime, held, runtime.model) if runtime.model else None
+    paid = paid_model(runtime, held)
+    model = _ShowsWork(runtime, held, paid) if paid else None
     level = runtime.load.level() if model else "normal"
     talk = held.conversation
     lines = SqlMemory(runtime.database, talk.id, held.messages[0].seq, runtime.clock)

@@ -15,13 +15,14 @@ log = get_logger(__name__)
 
 
 def sweep(runtime: Runtime, app: Celery) -> list[str]:
-    """Open turns for waiting messages, go on with overdue turns; return the outbox rows to send."""
+    """Open turns for waiting messages, go on with overdue turns, give up dead calls; return the outbox rows to send."""
     settings, now = runtime.settings, runtime.clock()
     with runtime.database.read() as session:
         dead = outbox.abandoned(session, now=now)
     for row_id, attempt, channel, account in dead:
         died = SenderDied("the process that was sending it ended")
         settle_ambiguous(runtime, row_id, attempt, channel, account, died)
+    runtime.spending.release_dead()
     found = runtime.database.commit(lambda connection: stalled(connection, now=now, patience=settings.turn.patience))
     for turn_id, step in found.turns:
         submit(app, turn_id, step)

@@ -13,6 +13,7 @@ from pipeline.steps.grounded import grounded as grounded_answer
 from pipeline.steps.kinds import sort_out
 from pipeline.steps.replies import citation, unknown
 from pipeline.steps.retrieve import Retrieval
+from pipeline.steps.spent import answers_within_budget
 from pipeline.turn import Answer, Classification
 
 
@@ -32,6 +33,7 @@ class Policy:
     classify_with_llm: bool = False
 
 
+@answers_within_budget
 def generate(
     classification: Classification,
     retrieval: Retrieval,

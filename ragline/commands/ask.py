@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline.llm import make_language_model
+from pipeline.llm import listed_price, make_language_model
+from pipeline.metering import Spending, metered
 from pipeline.run import ask as answer
 from pipeline.search import make_searcher
 from ragline.commands.output import AsJson, console, plain_errors, print_json, print_table
 from ragline.commands.services import services
 from storage.session import get_database
+from storage.spending import Payer
 
 app = typer.Typer(add_completion=False)
 
@@ -23,11 +25,13 @@ def ask(
     locale: Annotated[str | None, typer.Option(help="As a customer whose channel says this language.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask one question and see how it is answered. Nothing is stored or sent."""
+    """Ask one question and see how it is answered. Nothing is sent, and nothing stored but what a model cost."""
     with plain_errors(), services("database", "chroma") as settings:
         searcher = make_searcher(settings, get_database())
         searcher.warm_up()
-        model = make_language_model(settings)
+        spending = Spending(get_database(), settings, listed_price)
+        configured = make_language_model(settings)
+        model = metered(configured, spending.meter(Payer(channel=channel))) if configured else None
         found = answer(question, settings=settings, searcher=searcher, model=model, channel=channel, locale=locale)
     if as_json:
         print_json(found.model_dump(mode="json"))

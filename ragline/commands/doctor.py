@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import httpx
 import typer
@@ -18,6 +19,7 @@ from pipeline.prompt_check import accounts_of, check_folder
 from pipeline.providers import DEFAULTS
 from pipeline.routes import make_routes
 from ragline.channels import TelegramAccount, UmnicoAccount, channel_specs
+from ragline.clock import utcnow
 from ragline.commands.output import AsJson, console, plain_errors, print_json
 from ragline.errors import ConfigurationError, RaglineError
 from ragline.settings import Settings, get_settings
@@ -28,6 +30,8 @@ from ragline.stack.ports import web_address
 from storage import index, knowledge, migrate
 from storage.embedder.language import MOSTLY, MULTILINGUAL, READABLE, cyrillic_share, pieces_per_word
 from storage.session import Database, make_engine
+from storage.spending import limits_of
+from storage.spending_report import Budgeted, budgets
 from storage.vectors import make_store
 
 app = typer.Typer(add_completion=False)
@@ -45,7 +49,12 @@ class Finding:
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    asked: Annotated[
+        bool, typer.Option("--probe", help="Ask each language model one tiny request, and pay for it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Look at everything and say how to mend what is wrong. Exit code 1 when something fails."""
     try:
         settings = get_settings()
@@ -54,6 +63,7 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         with plain_errors():
             findings = list(examine(settings))
+            findings.extend(_probed(settings) if asked else ())
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -133,8 +143,10 @@ def _knowledge(settings: Settings, url: str) -> Iterator[Finding]:
         with database.read() as session:
             items, live, missing = knowledge.count_items(session), index.live_index(session), index.pending(session)
             texts = index.sample_texts(session)
+            spent = budgets(session.connection(), limits_of(settings.budget, utcnow()))
     finally:
         database.close()
+    yield from map(_budget, spent)
     if not items:
         yield Finding("knowledge", "warn", "the base is empty", "ragline kb import answers.xlsx")
     elif live is None or missing:
@@ -148,6 +160,15 @@ def _knowledge(settings: Settings, url: str) -> Iterator[Finding]:
             "embedding model", "fail", f"the index was made by {live.embedder}, the settings name minilm",
             "ragline kb reindex --embedder minilm",
         )  # fmt: skip
+
+
+def _budget(one: Budgeted) -> Finding:
+    shown = one.shown()
+    name = f"budget {shown['scope']}"
+    found = f"{one.share:.0%} of {Decimal(shown['limit']).normalize():f} used {shown['key']} in {shown['period']}"
+    if one.state.spent >= one.counter.limit:
+        return Finding(name, "warn", found, "no model is asked until it is raised or its period ends: see `budget`")
+    return Finding(name, "warn" if one.state.warned_at else "ok", found)
 
 
 def _language(settings: Settings, texts: list[str]) -> Iterator[Finding]:
@@ -277,6 +298,18 @@ def _model(settings: Settings) -> Iterator[Finding]:
             f"put one of {keys} into .env and start again; for a local OpenAI-compatible server set OPENAI_API_BASE; "
             "to choose models set llm.routes.text in ragline.yaml",
         )  # fmt: skip
+
+
+def _probed(settings: Settings) -> Iterator[Finding]:
+    from pipeline.probe import probe
+
+    with suppress(ConfigurationError):  # told already
+        for found in probe(settings):
+            part = f"probe, {found.route}"
+            if found.error is None:
+                yield Finding(part, "ok", f"{found.model} answers after {found.ms:.0f} ms")
+            else:
+                yield Finding(part, "fail", found.error, found.remedy)
 
 
 def _answers(url: str) -> bool:

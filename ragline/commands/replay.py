@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections import Counter
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ragline.clock import utcnow
 from ragline.commands.output import AsJson, console, errors, plain_errors, print_json, print_table
 from ragline.commands.services import services
+from ragline.commands.spans import since_time
 from ragline.errors import ConfigurationError
 from ragline.stack import folder
 from storage import replay as replays
@@ -28,8 +26,6 @@ MANY = 20
 PATIENCE = 60
 #: What a turn is after its replay.
 ENDS = ("answered", "failed", "undeliverable", "suggested")
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 app = typer.Typer(add_completion=False)
 
 
@@ -66,7 +62,11 @@ def replay(
         with database.read() as session:
             # Filters alone mean failed ones: what was answered is named by its id.
             found = replays.find(
-                session, ids=ids or (), failed=failed or not ids, since=_moment(since), channel=channel
+                session,
+                ids=ids or (),
+                failed=failed or not ids,
+                since=since_time(since) if since else None,
+                channel=channel,
             )
         if len(found) > MANY and not (yes or dry_run or as_json) and sys.stdin.isatty():
             typer.confirm(f"Answer {len(found)} turns again?", abort=True)
@@ -85,18 +85,6 @@ def replay(
     unknown = set(ids or ()) and not found
     if unknown or report["failed"]:
         raise typer.Exit(1)
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    if span := _SPAN.fullmatch(text.strip()):
-        return utcnow() - timedelta(**{_UNITS[span[2]]: float(span[1])})
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(f"--since {text}: neither a span such as 2h nor a date such as 2026-11-23") from None
-    return found.astimezone()
 
 
 def _request(database: Database, turn_ids: list[str], wish: Wish) -> list[Verdict]:

@@ -67,6 +67,7 @@ def test_everything_that_failed_is_answered_once_and_in_order(tmp_path: Path) ->
             RAGLINE__TURN__RETRY_BASE="0.05",
             RAGLINE__TURN__MAX_SEND_ATTEMPTS="3",
             RAGLINE__TURN__MAX_ATTEMPTS="2",
+            RAGLINE__LLM__COOLDOWN="0",
             RAGLINE__ANSWER__MODES="[grounded]",
             RAGLINE__ANSWER__GROUNDED_THRESHOLD="0",
             RAGLINE__KNOWLEDGE__DEMO="off",

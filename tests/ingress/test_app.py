@@ -158,7 +158,7 @@ def test_metrics(talk, workers, redis, ready, chroma):
         await client.request("BREW", "/healthz")
         return (await client.get("/metrics")).text
 
-    text = talk(scenario, CHROMA_URL=chroma.url)
+    text = talk(scenario, CHROMA_URL=chroma.url, RAGLINE__BUDGET__DAY="5")
     found = dict(re.findall(r"^(ragline_\S+) (\S+)$", text, re.M))
     expected = {
         'ragline_accepted_total{channel="api",outcome="new"}': 2,
@@ -175,6 +175,7 @@ def test_metrics(talk, workers, redis, ready, chroma):
         'ragline_outbox{status="ambiguous"}': 1,
         "ragline_red_flags_open": 0,
         "ragline_quarantined": 0,
+        'ragline_budget_used{period="day"}': 0,
         'ragline_queue_length{queue="cpu"}': 3,
         'ragline_worker_ready{queue="io"}': 1,
         'ragline_worker_ready{queue="jobs"}': 0,

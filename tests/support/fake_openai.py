@@ -54,6 +54,8 @@ class Usage:
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    #: Of the prompt's, those told to be read from the cache.
+    cached_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -63,10 +65,12 @@ class Usage:
         return Usage(self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens)
 
     def json(self) -> JSON:
+        details = {"prompt_tokens_details": {"cached_tokens": self.cached_tokens}} if self.cached_tokens else {}
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
+            **details,
         }
 
 
@@ -171,6 +175,10 @@ class FakeOpenAI(FakeServer):
     """
 
     name: ClassVar[str] = "fake-openai"
+    #: Whether a stream ends with its usage where the client asks for that; older servers do not know how.
+    usage_in_streams: bool = True
+    #: Tokens of each prompt told to be read from the cache.
+    cached_tokens: int = 0
 
     def __init__(
         self,
@@ -189,6 +197,7 @@ class FakeOpenAI(FakeServer):
         self.chunk_delay, self.accept_verbose_json = chunk_delay, accept_verbose_json
         self.rule = template_rule(answer) if isinstance(answer, str) else answer or quote_first_passage
         self.requests: list[Served] = []
+        self.headers: list[JSON] = []  # of each request with a good key
         self._scripts: list[_Script] = []
         self._transcripts: list[str] = []
 
@@ -261,6 +270,7 @@ class FakeOpenAI(FakeServer):
     def clear(self) -> None:
         super().clear()
         self.requests.clear()
+        self.headers.clear()
         self._scripts.clear()
         self._transcripts.clear()
 
@@ -292,6 +302,7 @@ class FakeOpenAI(FakeServer):
             record.answered = call.intact
             with self.lock:
                 self.requests.append(record)
+                self.headers.append(dict(request.headers))
             return response
 
         return await self.perform(route, body, answer, chat=body.get("model"))
@@ -317,11 +328,11 @@ class FakeOpenAI(FakeServer):
         if limit and count_tokens(text) > limit:
             text, finish = text[: limit * 4], "length"
             message = {**message, "content": text}
-        usage = Usage(_prompt_tokens(messages), count_tokens(text) + count_tokens(tools))
+        usage = Usage(_prompt_tokens(messages), count_tokens(text) + count_tokens(tools), self.cached_tokens)
         head = {"id": f"chatcmpl-{time.monotonic_ns()}", "created": int(time.time()), "model": body["model"]}
         record = Served("chat", body["model"], body, time.time(), text, usage)
         if body.get("stream"):
-            with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+            with_usage = self.usage_in_streams and bool((body.get("stream_options") or {}).get("include_usage"))
             parts = list(_stream_parts(head, message, finish, usage if with_usage else None))
             return StreamingResponse(self._stream(parts), media_type="text/event-stream"), record
         choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}

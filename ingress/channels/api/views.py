@@ -41,7 +41,8 @@ class AnswerView(BaseModel):
 class UsageView(BaseModel):
     tokens_in: int
     tokens_out: int
-    cost: str | None = Field(description="US dollars, unrounded; null when a model in use has no known price.")
+    cost: str | None = Field(description="Unrounded; null where what a call cost is not known.")
+    currency: str = Field(description="What the cost is in: llm.currency.")
 
 
 class OperatorLine(BaseModel):
@@ -84,6 +85,7 @@ def view(state: MessageState) -> dict[str, Any]:
             "tokens_in": usage.tokens_in,
             "tokens_out": usage.tokens_out,
             "cost": None if usage.cost is None else format(usage.cost, "f"),
+            "currency": usage.currency,
         }
     if state.status == "failed":
         shown["error"] = FAILED.format(step=state.step)

@@ -1,7 +1,7 @@
 """Notes on the older part of a long conversation.
 
 Revision ID: 20261128_5
-Revises: 20261127_4
+Revises: 20261128_spending
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from alembic import op
 from storage.models import UtcDateTime
 
 revision = "20261128_5"
-down_revision = "20261127_4"
+down_revision = "20261128_spending"
 branch_labels = None
 depends_on = None
 

@@ -227,7 +227,7 @@ def test_the_answer_within_the_time_to_wait(talk, workers):
             "confidence": 0.93,
             "citations": [{"id": "k1", "title": "Delivery"}],
         },
-        "usage": {"tokens_in": 120, "tokens_out": 30, "cost": "0.00183"},
+        "usage": {"tokens_in": 120, "tokens_out": 30, "cost": "0.00183", "currency": "USD"},
     }
     assert took < 0.9  # woken, not polled
     assert again.status_code == 200
@@ -276,7 +276,7 @@ def test_a_failure_tells_the_step_and_not_the_reason(talk, workers):
     assert "generate" in failed["error"]
     assert "gpt" not in str(failed)
     assert "answer" not in failed
-    assert failed["usage"] == {"tokens_in": 10, "tokens_out": 0, "cost": None}
+    assert failed["usage"] == {"tokens_in": 10, "tokens_out": 0, "cost": None, "currency": "USD"}
     assert replayed["answer"]["text"] == "Part one.\n\nPart two."
     assert "error" not in replayed
 
