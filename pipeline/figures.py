@@ -12,17 +12,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["number", "money", "percent", "month", "time", "link", "email", "phone", "handle", "code"]
 CONTACTS = ("link", "email", "phone", "handle")
 
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _LINK = re.compile(
     r"(?:h(?:tt|xx)ps?://|www\.)[^\s<>()\[\]\"'«»]+"
-    r"|(?<![\w@.-])(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+(?:[a-z]{2,24}|[A-Z]{2,24}|xn--\w+)"
+    r"|(?<![\w@.-])(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,8}(?:[a-z]{2,24}|[A-Z]{2,24}|xn--\w+)"
     r"(?![\w-])(?:/[^\s<>()\[\]\"'«»]*)?"
-    r"|(?<![\w@.-])(?:[\w-]+\.)+(?:рф|рус|москва|дети|онлайн|сайт)(?![\w-])(?:/[^\s<>()\[\]\"'«»]*)?",
+    r"|(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}(?:рф|рус|москва|дети|онлайн|сайт)(?![\w-])(?:/[^\s<>()\[\]\"'«»]*)?",
 )
 #: Ways to write an address that a person reads as one: evil[.]example, evil dot com.
 _DOT = re.compile(r"\s*[\[({]\s*(?:\.|dot|точка)\s*[\])}]\s*|\s+(?:dot|точка)\s+(?=[a-z]{2,8}\b)", re.IGNORECASE)
@@ -31,6 +32,9 @@ _PHONE = re.compile(
     r"|\(\d{3,4}\)\s?\d{2,3}[\s-]?\d{2}[\s-]?\d{2}(?!\d)|(?<!\d)\d{3}-\d{3}-\d{4}(?!\d)"
 )
 _HANDLE = re.compile(r"(?<![\w.@])@[A-Za-z]\w{3,}")
+#: Nothing a person writes or reads. What is looked for in such a row would take long, and is in it as a whole.
+_ENDLESS = re.compile(r"[A-Za-z0-9А-Яа-яЁё@.,+/_=-]{300,}")
+_BLANKS = re.compile(r"\s{3,}")
 _LONG_CODE = re.compile(r"(?<!\w)[A-Za-zА-Яа-яЁё0-9+/=_-]{28,}")
 _DATE = re.compile(r"(?<![\d.])(?:(\d{4})-(\d{2})-(\d{2})|(\d{1,2})([./])(\d{1,2})\5(\d{4}|\d{2}))(?![\d.]\d|\d)")
 _DAY_MONTH = re.compile(r"(?<![\d.,])(0?[1-9]|[12]\d|3[01])\.(0[1-9]|1[0-2])(?![\d%]|[.,]\d)")
@@ -109,10 +113,11 @@ class Figures:
     money: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Figures:
+    def of(cls, texts: Iterable[str], read: Callable[[str], Iterable[Figure]] | None = None) -> Figures:
+        """``read`` finds the figures of one text: by default :func:`evidence`, for passages :func:`passage_figures`."""
         found = cls()
         for text in texts:
-            for figure in figures(text, evidence=True):
+            for figure in (read or evidence)(text):
                 found.values[figure.kind] |= figure.values
                 if figure.kind in ("money", "percent", "time"):
                     found.values["number"] |= figure.values
@@ -135,7 +140,17 @@ class Figures:
 def plain(text: str) -> str:
     """A text with wide digits, blanks and dashes as the usual ones, and disguised dots as dots."""
     usual = unicodedata.normalize("NFKC", text).translate({code: "-" for code in range(0x2010, 0x2016)} | {0x2212: "-"})
-    return _DOT.sub(".", re.sub("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]", "", usual))
+    seen = re.sub("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]", "", usual)
+    return _DOT.sub(".", _BLANKS.sub(lambda run: "\n" if "\n" in run.group() else "  ", seen))
+
+
+def evidence(text: str) -> tuple[Figure, ...]:
+    """The figures of a text, and what each may be read as besides."""
+    return tuple(figures(text, evidence=True))
+
+
+#: The same of a passage, which is looked at again with the next question.
+passage_figures = lru_cache(maxsize=4096)(evidence)
 
 
 def figures(text: str, *, evidence: bool = False) -> list[Figure]:
@@ -143,11 +158,12 @@ def figures(text: str, *, evidence: bool = False) -> list[Figure]:
     left = plain(text)
     if not evidence:
         left = _LIST_MARK.sub("\n", left)
-    found: list[Figure] = []
+    found = [Figure("code", frozenset({row.group()}), row.group()[:40]) for row in _ENDLESS.finditer(left)]
+    left = _ENDLESS.sub(" ; ", left)
     for kind, pattern in _PATTERNS:
         for match in pattern.finditer(left):
             found.append(Figure(kind, frozenset({_CANONICAL[kind](match.group())}), match.group()))
-        left = pattern.sub(" ; ", left)
+        left = pattern.sub(" ; ", left) if found else left
     for match in _MONTH.finditer(left):
         word = next(group for group in match.groups() if group)
         month = _MONTH_OF[word.lower()[:3]]

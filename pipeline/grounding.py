@@ -14,9 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
-from pipeline.figures import CONTACTS, Figures, figures, plain
+from pipeline.figures import CONTACTS, Figures, figures, passage_figures, plain
 from pipeline.words import EMPTY, language, script
 from storage.words import normalise, stems
 
@@ -34,7 +35,9 @@ _QUOTED_WORDS = 6
 #: Characters a token makes at most in the languages customers write.
 _CHARACTERS_A_TOKEN = 6
 _STEM = 4
-_MARK = re.compile(r"\s*\[(\d{1,2}(?:\s*[,;]\s*\d{1,2})*)\]")
+#: Characters of a passage from which its language is told.
+_TELLING = 500
+_MARK = re.compile(r"\s{0,8}\[(\d{1,2}(?:\s*[,;]\s*\d{1,2})*)\]")
 _BLOCK = re.compile(r"</?(?:passages?|customer|history|summary|answer)\b[^>]{0,80}>", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?;…])\s+|\n+")
 
@@ -102,8 +105,8 @@ def check(
 
 
 def _quotes(words: str, rows: set[tuple[str, ...]], source: Source) -> bool:
-    passage = normalise(source.text)
-    if passage == words or rows & _rows(passage.split(), _QUOTED_WORDS):
+    passage, own = _passage(source.text)
+    if passage == words or rows & own:
         return True
     return " " in passage and f" {passage} " in f" {words} "
 
@@ -114,17 +117,30 @@ def _rows(words: Sequence[str], length: int) -> set[tuple[str, ...]]:
 
 def _leaks(text: str, instructions: str, sources: Sequence[Source]) -> bool:
     """Whether the text repeats its instructions, also spelled with other blanks and signs between the letters."""
-    known = [source.whole for source in sources]
-    words = _rows(normalise(text).split(), _LEAKED_WORDS) & _rows(normalise(instructions).split(), _LEAKED_WORDS)
-    if words - {row for one in known for row in _rows(normalise(one).split(), _LEAKED_WORDS)}:
+    words, letters = _secret(instructions)
+    shared = _rows(normalise(text).split(), _LEAKED_WORDS) & words
+    if shared and shared - {row for one in sources for row in _rows(normalise(one.whole).split(), _LEAKED_WORDS)}:
         return True
-    said, secret = _letters(text), _letters(instructions)
-    own = [_letters(one) for one in known]
-    for start in range(0, len(secret) - _LEAKED_LETTERS + 1):
-        row = secret[start : start + _LEAKED_LETTERS]
-        if (row in said or row[::-1] in said) and not any(row in one for one in own):
-            return True
-    return False
+    said = _letters(text)
+    spelled = (_windows(said) | _windows(said[::-1])) & letters
+    return bool(spelled) and not spelled <= {row for one in sources for row in _windows(_letters(one.whole))}
+
+
+@lru_cache(maxsize=64)
+def _secret(instructions: str) -> tuple[set[tuple[str, ...]], set[str]]:
+    """The rows of words, and of letters, that an answer may not have."""
+    return _rows(normalise(instructions).split(), _LEAKED_WORDS), _windows(_letters(instructions))
+
+
+@lru_cache(maxsize=4096)
+def _passage(text: str) -> tuple[str, set[tuple[str, ...]]]:
+    """A passage's words, and the rows of them that count as a quotation. It is looked at with each question again."""
+    words = normalise(text)
+    return words, _rows(words.split(), _QUOTED_WORDS)
+
+
+def _windows(letters: str) -> set[str]:
+    return {letters[i : i + _LEAKED_LETTERS] for i in range(len(letters) - _LEAKED_LETTERS + 1)}
 
 
 def _letters(text: str) -> str:
@@ -136,7 +152,7 @@ def _strange_figures(text: str, cited: Sequence[Source], conversation: Sequence[
     said = figures(text)
     if not said:
         return []
-    passages, spoken = Figures.of(source.whole for source in cited), Figures.of(conversation)
+    passages, spoken = Figures.of((source.whole for source in cited), passage_figures), Figures.of(conversation)
     only_passages = (*CONTACTS, "money", "percent")
     strange = (
         one.shown for one in said
@@ -147,7 +163,7 @@ def _strange_figures(text: str, cited: Sequence[Source], conversation: Sequence[
 
 def _other_language(text: str, question: str, cited: Sequence[Source]) -> bool:
     """Whether the passages are in another language than the customer, whose language the answer is in."""
-    passages = "\n".join(source.text for source in cited)
+    passages = "\n".join(source.text[:_TELLING] for source in cited)
     written, asked = script(text), script(question)
     if written != script(passages):
         return asked in (written, None)
@@ -157,8 +173,7 @@ def _other_language(text: str, question: str, cited: Sequence[Source]) -> bool:
 
 def _unsaid(text: str, question: str, cited: Sequence[Source]) -> str:
     """The sentence, or the whole text, whose words are too few of the passages'; empty where all are enough."""
-    known = _Stems(" ".join(source.whole for source in cited))
-    asked = _Stems(question)
+    known, asked = _Stems(*map(_stems_of, cited)), _Stems(frozenset(_content(question)))
     found = total = 0.0
     for sentence in _SENTENCE.split(text):
         content = _content(sentence)
@@ -175,11 +190,16 @@ def _content(text: str) -> list[str]:
     return [stem for stem in stems(text) if stem not in EMPTY and not stem[0].isdigit() and len(stem) > 1]
 
 
+@lru_cache(maxsize=4096)
+def _stems_of(source: Source) -> frozenset[str]:
+    return frozenset(_content(source.whole))
+
+
 class _Stems:
     """The content words of a text. A word is among them that begins as one of them does: вернуть, вернём."""
 
-    def __init__(self, text: str) -> None:
-        self._whole = set(_content(text))
+    def __init__(self, *stems: frozenset[str]) -> None:
+        self._whole = frozenset().union(*stems)
         self._begun = {stem[:_STEM] for stem in self._whole if len(stem) >= _STEM}
 
     def __contains__(self, stem: object) -> bool:

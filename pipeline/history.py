@@ -20,6 +20,8 @@ log = get_logger(__name__)
 
 #: By what share of the window lines may outgrow it before the older ones are summed up.
 MARGIN = 0.5
+#: Lines that are read at most; of so many the older third goes into the notes, short as they are.
+LINES = 60
 #: Tokens of the notes at most.
 SUMMARY_TOKENS = 500
 #: Of what is summed up at once: windows in all, characters of one line.
@@ -75,11 +77,13 @@ def remember(memory: Memory | None, *, tokens: int, model: LanguageModel) -> Rem
         return Remembered()
     past = memory.read()
     costs = [model.count_tokens(f"{line.role}: {line.text}\n") for line in past.lines]
-    if sum(costs) <= tokens * (1 + MARGIN):
+    full = len(costs) >= LINES
+    if sum(costs) <= tokens * (1 + MARGIN) and not full:
         return Remembered(past.summary, [(line.role, line.text) for line in past.lines])
     first = len(costs)
     while first and sum(costs[first - 1 :]) <= tokens:
         first -= 1
+    first = max(first, len(costs) // 3 if full else 0)
     shown = [(line.role, line.text) for line in past.lines[first:]]
     try:
         summary, usage = _summed_up(past.summary, _newest(past.lines[:first], costs[:first], tokens * _WINDOWS), model)

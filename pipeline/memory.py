@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from pipeline.history import Line, Memory, Past
+from pipeline.history import LINES, Line, Memory, Past
 from ragline.clock import utcnow
 from ragline.settings import Settings
 from storage import summaries, turns
@@ -23,7 +23,7 @@ class SqlMemory:
     def read(self) -> Past:
         with self._database.read() as session:
             summary, upto = summaries.read(session, self._talk, before_seq=self._before)
-            lines = turns.history(session, self._talk, after_seq=upto, before_seq=self._before)
+            lines = turns.history(session, self._talk, after_seq=upto, before_seq=self._before, limit=LINES)
         return Past(summary, upto, [Line(*line) for line in lines])
 
     def keep(self, summary: str, upto: int) -> None:

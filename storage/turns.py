@@ -156,7 +156,7 @@ def limit(connection: Connection, turn: TurnRow, *, why: str, now: datetime, not
 
 
 def history(
-    session: Session, conversation_id: str, *, before_seq: int, after_seq: int = 0, limit: int = 120
+    session: Session, conversation_id: str, *, before_seq: int, after_seq: int = 0, limit: int = 60
 ) -> list[tuple[int, Role, str]]:
     """The newest lines between both, oldest first: (seq, "customer" | "assistant" | "operator", text)."""
     said = session.exec(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pipeline.drafts import Draft, draft
-from pipeline.llm import make_language_model
+from pipeline.llm import listed_price, make_language_model
 from pipeline.memory import SqlMemory, memory_of
+from pipeline.metering import Spending, metered
 from pipeline.prompts import account_prompts
 from pipeline.search import make_searcher
 from pipeline.steps.retrieve import retrieve
 from ragline.errors import ConfigurationError, PermanentError
 from ragline.settings import Settings
 from storage.session import Database
+from storage.spending import Payer
 from storage.views import flag_context
 from storage.visibility import Scope
 
@@ -27,9 +29,11 @@ def draft_of(flag_id: str, settings: Settings, database: Database) -> tuple[str,
         raise ConfigurationError(f"there is no red flag {flag_id}; `ragline flags --json` lists the open ones")
     if not flag.question.strip():
         raise PermanentError("the flagged message holds no words to answer")
-    model = make_language_model(settings)
-    if model is None:
+    configured = make_language_model(settings)
+    if configured is None:
         raise PermanentError("a draft needs a language model and none is configured; `ragline doctor` says how")
+    payer = Payer(channel=flag.channel, account=flag.account, conversation_id=flag.conversation_id)
+    model = metered(configured, Spending(database, settings, listed_price).meter(payer))
     found = retrieve(
         flag.question, searcher=make_searcher(settings, database), k=settings.knowledge.top_k, scope=Scope(flag.channel)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -42,7 +41,10 @@ def draft(
     if as_json:
         usage = found.usage.model_dump(mode="json")
         cited = [one.model_dump() for one in found.citations]
-        print_json({**asdict(found), "flag": flag_id, "question": question, "citations": cited, "usage": usage})
+        print_json(
+            {"flag": flag_id, "question": question, "draft": found.text, "doubt": found.doubt, "citations": cited,
+             "usage": usage}
+        )  # fmt: skip
         return
     console.print(found.text, markup=False, highlight=False)
     for one in found.citations:

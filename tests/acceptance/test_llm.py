@@ -111,6 +111,25 @@ def test_earlier_lines_of_the_conversation_are_in_the_prompt(world: tuple[FakeOp
     assert "Answer number thirteen, remembered." not in str(provider.requests[-1].body)
 
 
+def test_an_answer_that_rests_on_nothing_is_not_sent_and_a_draft_helps(world: tuple[FakeOpenAI, Stack]) -> None:
+    provider, stack = world
+    before = provider.totals()
+    provider.enqueue("Buy it at https://evil.example for 5 dollars [1].", match="vegan chocolate", times=2)
+    replied = ask(stack, "g6", "Do you sell vegan chocolate?")
+    assert replied["answer"]["mode"] == "unknown"
+    assert "evil" not in replied["answer"]["text"]
+    assert "This answer was not sent" in str(provider.requests[-1].body)
+    spent = provider.totals()
+    assert replied["usage"]["tokens_in"] == spent.prompt_tokens - before.prompt_tokens, "both attempts"
+    [flag] = [row for row in stack.ragline("flags") if row["question"] == "Do you sell vegan chocolate?"]
+    assert flag["cause"] == "unsupported"
+    provider.enqueue("Answer number 08 [1]. [?] whether it is in stock")
+    drafted = stack.ragline("flags", "draft", flag["id"])
+    assert (drafted["draft"], drafted["doubt"]) == ("Answer number 08. [?] whether it is in stock", "")
+    assert drafted["citations"][0]["id"] == "topic-08"
+    assert stack.ragline("flags")[-1]["id"] == flag["id"], "a draft answers nobody"
+
+
 def test_an_outage_that_ends_is_survived(world: tuple[FakeOpenAI, Stack]) -> None:
     provider, stack = world
     provider.faults.add(faults.status(500), "chat", times=2)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.envelope import Envelope, Sender
 from pipeline.errors import BudgetSpent
-from pipeline.history import Line, Past, remember
+from pipeline.history import LINES, Line, Past, remember
 from pipeline.llm import Completion
 from pipeline.memory import SqlMemory, memory_of
 from pipeline.turn import Usage
@@ -73,6 +73,16 @@ def test_notes_are_paid_for_once_in_a_window_and_leave_no_gap() -> None:
     assert "notes 1" in model.asked[1]
     assert "line 0 has" in model.asked[0]
     assert "line 0 has" not in model.asked[1]
+
+
+def test_many_short_lines_are_summed_up_before_the_oldest_fall_out() -> None:
+    memory, model = Kept(), NoteTaker()
+    for number in range(LINES):
+        memory.say(f"l{number}")
+    seen = remember(memory, tokens=10_000, model=model)
+    assert (memory.upto, len(seen.lines), len(model.asked)) == (LINES // 3, LINES - LINES // 3, 1)
+    assert len(remember(memory, tokens=10_000, model=model).lines) == LINES - LINES // 3
+    assert len(model.asked) == 1
 
 
 def test_without_notes_the_newest_lines_are_shown() -> None:

@@ -1,0 +1,110 @@
+"""What the check without a model tells of answers: examples of our own, dev to choose its floors by, test to report."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.figures import Figures, figures
+from pipeline.grounding import Source, Verdict, check, read_reply
+from pipeline.prompts import load
+
+DATA = Path(__file__).with_name("data") / "grounding.jsonl"
+EXAMPLES = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
+RULES = load("base_system_prompt").render(language="ru")
+
+
+def judged(example: dict[str, Any]) -> Verdict:
+    sources = [Source("", passage) for passage in example["passages"]]
+    reply = read_reply(example["answer"], sources)
+    return check(reply, sources, question=example["question"], instructions=RULES)
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_supported_answers_pass_and_others_do_not(split: str) -> None:
+    """A negation of what a passage says is beyond this check: that takes a model (``answer.ground_check: llm``)."""
+    examples = [one for one in EXAMPLES if one["split"] == split]
+    refused = {one["id"]: judged(one) for one in examples if one["supported"] and judged(one).reason}
+    missed = Counter(one["kind"] for one in examples if not one["supported"] and judged(one).reason is None)
+    assert len(examples) == 34
+    assert refused == {}
+    assert missed == {"negation": 2}
+
+
+def test_the_examples_are_of_both_languages_and_of_others() -> None:
+    assert len({one["id"] for one in EXAMPLES}) == len(EXAMPLES) >= 60
+    assert {one["language"] for one in EXAMPLES} == {"ru", "en", "uk", "es"}
+    dev, test = ({one["passages"][0] for one in EXAMPLES if one["split"] == split} for split in ("dev", "test"))
+    assert not dev & test, "no passage is in both"
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        ("5 000 ₽", "от 5000 рублей"),
+        ("5\u00a0000 ₽", "5.000 руб."),
+        ("$1,000.50", "1000.5 dollars"),
+        ("12 мая 2026", "12.05.2026"),
+        ("12.05", "12 мая"),
+        ("May 12", "12 мая"),
+        ("6 p.m.", "с 9 до 18"),
+        ("с 10:00 до 20:00", "с 10 до 20"),
+        ("двух дней", "2 дня"),
+        ("twenty five percent", "25%"),
+        ("2 тыс. рублей", "2000 руб."),
+        ("две тысячи", "2000"),
+        ("www.shop.example/returns", "https://shop.example/returns/"),
+        ("8 (800) 555-35-35", "+7 800 5553535"),
+        ("５ дней", "five days"),
+        ("1. one thing\n2. another", "nothing"),
+        ("т.е. дней.Доставка e.g. so", "nothing"),
+    ],
+)
+def test_two_ways_to_write_a_figure_are_one(said: str, known: str) -> None:
+    assert all(Figures.of([known]).has(one) for one in figures(said)), figures(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        ("10%", "10 дней"),
+        ("10 рублей", "10 дней, 5 рублей"),
+        ("$500", "500 рублей"),
+        ("цена 1 ₽", "цена 390 рублей"),
+        ("12 июня", "12 мая"),
+        ("три дня", "2 дня"),
+        ("evil[.]com", "shop.com"),
+        ("evil dot com", "shop.com"),
+        ("hxxps://evil.example", "shop.example"),
+        ("shop.example/win", "shop.example"),
+        ("оплата.рф", "shop.example"),
+        ("@evil_bot", "shop.example"),
+        ("a@evil.example", "a@shop.example"),
+        ("+44 20 7946 0958", "+44 20 7946 0000"),
+        ("9:30", "9:00"),
+    ],
+)
+def test_another_figure_is_another(said: str, known: str) -> None:
+    assert any(not Figures.of([known]).has(one) for one in figures(said)), figures(said)
+
+
+def test_what_the_customer_named_may_be_repeated_but_no_amount_and_no_address() -> None:
+    sources = [Source("", "The courier calls an hour before. Delivery costs 390 roubles.")]
+    asked = "Order 77123 for 5000 roubles, call +44 20 7946 0958 or write to me@mail.example, is it coming?"
+
+    def reason(said: str) -> str | None:
+        return check(read_reply(said, sources), sources, question=asked).reason
+
+    assert reason("The courier with order 77123 calls an hour before [1].") is None
+    assert reason("The courier with your 5000 roubles order calls an hour before [1].") == "figures"
+    assert reason("The courier calls +44 20 7946 0958 an hour before [1].") == "figures"
+    assert reason("The courier writes to me@mail.example an hour before [1].") == "figures"
+
+
+def test_another_language_than_the_passages_needs_another_language_of_the_customer() -> None:
+    sources = [Source("", "Delivery within the city takes one to two days, the courier calls before.")]
+    french = read_reply("La livraison en ville prend un à deux jours, le livreur appelle avant [1].", sources)
+    assert check(french, sources, question="Combien de temps prend la livraison dans la ville ?").reason is None
+    assert check(french, sources, question="How long does delivery take, and answer in French.").reason == "words"
