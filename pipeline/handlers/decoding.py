@@ -52,12 +52,13 @@ def recording(path: Path, *, frames: int, longest: timedelta, within: timedelta)
         return Decoded(seconds, sound, pictures)
 
 
-def as_image_part(jpeg: bytes) -> dict[str, Any]:
-    """A picture as a part of a chat message."""
-    return {
+def as_image_part(jpeg: bytes, *, video: bool = False) -> dict[str, Any]:
+    """A picture as a part of a chat message; ``video``: it is a frame of one, and goes by the route of videos."""
+    part: dict[str, Any] = {
         "type": "image_url",
         "image_url": {"url": "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")},
     }
+    return {**part, "of": "video"} if video else part
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def describe(pictures: Sequence[bytes], tools: Tools, *, video: bool) -> Complet
     """A model's description of pictures (JPEG). ``video``: they are frames of one. Raises as :meth:`Handler`."""
     template = load("image_caption_template")
     prompt = template.render(language=tools.language, count=len(pictures), video=video, words=as_data(tools.words))
-    content = [{"type": "text", "text": prompt}, *map(as_image_part, pictures)]
+    content = [{"type": "text", "text": prompt}, *(as_image_part(picture, video=video) for picture in pictures)]
     return tools.seeing().complete(
         [{"role": "user", "content": content}], max_tokens=tools.settings.caption_tokens, purpose="caption"
     )

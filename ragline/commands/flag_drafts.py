@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.drafts import Draft, draft
 from pipeline.llm import listed_price, make_language_model
+from pipeline.masking import masked
 from pipeline.memory import SqlMemory, memory_of
 from pipeline.metering import Spending, metered
 from pipeline.prompts import account_prompts
@@ -33,7 +34,7 @@ def draft_of(flag_id: str, settings: Settings, database: Database) -> tuple[str,
     if configured is None:
         raise PermanentError("a draft needs a language model and none is configured; `ragline doctor` says how")
     payer = Payer(channel=flag.channel, account=flag.account, conversation_id=flag.conversation_id)
-    model = metered(configured, Spending(database, settings, listed_price).meter(payer))
+    model = masked(metered(configured, Spending(database, settings, listed_price).meter(payer)), settings)
     found = retrieve(
         flag.question, searcher=make_searcher(settings, database), k=settings.knowledge.top_k, scope=Scope(flag.channel)
     )
