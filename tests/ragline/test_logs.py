@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import sys
 import threading
 import warnings
@@ -70,7 +71,7 @@ def test_personal_data_in_any_value_is_not_written(style: str) -> None:
         took="0.123456789 s",
     )
     logging.getLogger("vendor").warning("cannot send %s to %s", "4111-1111-1111-1111", "8 916 123 45 67")
-    written = out.getvalue()
+    written = re.sub(r"[\d-]{10}T[\d:.]{8,}Z", "", out.getvalue())  # the time may hold any digits
     for said in ("916", "ivan", "4111", "my words", "4509", "DE8937"):
         assert said not in written
     for said in (turn, "0.123456789 s", "ValueError"):

@@ -18,8 +18,9 @@ from storage.embedder.language import MOSTLY, READABLE, cyrillic_share, pieces_p
 from storage.embedder.minilm import model_folder
 from storage.embedder.transformers import Prefixes
 from storage.embedder.transformers import _prefixes as prefixes_of
+from storage.gloss import glossary
 
-TEXTS = ["How long does delivery take?", "Сколько времени занимает доставка?", "x", "", "word " * 600]
+TEXTS = ["How long does delivery take?", "Where is it?", "x", "", "word " * 600]
 
 
 def test_the_same_vectors_as_sentence_transformers() -> None:
@@ -36,6 +37,12 @@ def test_the_same_vectors_as_sentence_transformers() -> None:
     assert found.shape == (len(TEXTS), embedder.dimensions)
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     assert ((found * expected).sum(axis=1) > 0.9999).all()
+
+
+def test_russian_is_encoded_by_its_glosses() -> None:
+    embedder, asked = make_embedder("minilm", threads=2), "Сколько времени занимает доставка?"
+    found = embedder.encode_queries([asked, glossary().gloss(asked)])
+    assert float(found[0] @ found[1]) > 0.9999
 
 
 def test_order_and_batches_do_not_matter() -> None:

