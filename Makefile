@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench chaos stores budget-drill lock demo-telegram clean
+.PHONY: help install run test lint bench chaos outage stores budget-drill lock demo-telegram clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,7 +54,7 @@ chaos: $(STAMP) ## Kill and break everything under load, on both databases, and 
 	$(BIN)/pytest -m chaos tests/chaos
 
 outage: $(STAMP) ## Two minutes of failing model providers under 200 conversations
-	OUTAGE_CONVERSATIONS=200 OUTAGE_SECONDS=60 $(BIN)/pytest tests/acceptance/test_outage.py
+	OUTAGE_CONVERSATIONS=200 OUTAGE_SECONDS=60 $(BIN)/pytest -m drill tests/acceptance/test_outage.py
 
 stores: $(STAMP) ## The contract of the vector stores at 100,000 rows, and how they grow (many minutes)
 	$(BIN)/pytest -m large tests/storage

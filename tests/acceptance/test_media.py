@@ -125,7 +125,7 @@ CASES = {
     "contact": Case("contact", lambda tag: [], "Контакт: Anna, a number"),
     "sticker": Case("sticker", lambda tag: [], "Рад помочь"),
 }
-NAMES = {"photo": "a.jpg", "voice": "a.ogg", "audio": "a.mp3", "video": "a.mp4", "document": "a.docx"}
+NAMES = {"photo": "a.jpg", "voice": "a.ogg", "audio": "a.mp3", "video": "a.mp4", "document": "letter"}
 _ALL = [("telegram", name) for name in CASES]
 _ALL += [("umnico", name) for name in ("photo", "album", "voice", "audio", "video", "document", "broken photo")]
 _ALL += [("api", name) for name in ("photo", "voice", "video", "pdf", "too large")]

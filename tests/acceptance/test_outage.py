@@ -31,7 +31,7 @@ SECONDS = float(os.environ.get("OUTAGE_SECONDS", "3"))
 ASKS_TO_WAIT = 1
 #: Nothing the base answers directly: these go to a model.
 VAGUE = "Tell me in your own words about number {}, please, and whatever belongs to it"
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.drill, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,9 @@
-"""Two hundred Umnico messages of twenty leads on two connected accounts: each answered where it came from."""
+"""Umnico messages of twenty leads on two connected accounts: each answered where it came from.
 
+``UMNICO_EACH=10`` makes it two hundred messages.
+"""
+
+import os
 import random
 import secrets
 from collections import defaultdict
@@ -15,7 +19,8 @@ from tests.acceptance.stack import running
 from tests.acceptance.topics import QUESTIONS, answer, write_base
 from tests.support.fake_umnico import FakeUmnico
 
-LEADS, EACH = 20, 10
+#: Messages of each lead.
+LEADS, EACH = 20, int(os.environ.get("UMNICO_EACH", "4"))
 SECRET = secrets.token_urlsafe(24)
 BOT = 502
 
