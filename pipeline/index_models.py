@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ragline.errors import RaglineError
 from ragline.logs import get_logger
 from storage.embedder.base import Embedder
-from storage.index import LiveIndex, check_embedder
+from storage.index import LiveIndex, check_embedder, weights_of
 
 #: Seconds after which a model that could not be loaded is tried again.
 PATIENCE = 30.0
@@ -34,7 +34,7 @@ class IndexModels:
 
     def __init__(self, first: Embedder, load: Callable[[LiveIndex], Embedder], setting: str) -> None:
         """``first`` is loaded already; ``load`` opens the model of an index; ``setting``: what to reindex with."""
-        self._models = {first.name: first}
+        self._models = {weights_of(first.name): first}
         self._load, self._setting = load, setting
         self._loading: dict[str, _Loading] = {}
         self._lock = threading.Lock()
@@ -42,7 +42,7 @@ class IndexModels:
     def get(self, index: LiveIndex) -> Embedder | None:
         """The model of an index; None while it is being loaded, and where it cannot be."""
         with self._lock:
-            known = self._models.get(index.embedder)
+            known = self._models.get(weights_of(index.embedder))
         if known is not None:
             return known
         loading = self._begin(index)
@@ -51,13 +51,14 @@ class IndexModels:
     def wait(self, index: LiveIndex) -> Embedder:
         """The model of an index. Raises :class:`~ragline.errors.ConfigurationError` where it cannot be loaded here."""
         with self._lock:
-            known = self._models.get(index.embedder)
+            known = self._models.get(weights_of(index.embedder))
         return known if known is not None else self._begin(index).result()
 
     def keep(self, names: Collection[str]) -> None:
         """Let go of all other models."""
         with self._lock:
-            self._models = {name: model for name, model in self._models.items() if name in names}
+            kept = {weights_of(name) for name in names}
+            self._models = {name: model for name, model in self._models.items() if name in kept}
 
     def _begin(self, index: LiveIndex) -> Future[Embedder]:
         with self._lock:
@@ -81,6 +82,6 @@ class IndexModels:
         else:
             log.info("index_model_loaded", model=model.name)
             with self._lock:
-                self._models[model.name] = model
+                self._models[weights_of(model.name)] = model
                 del self._loading[index.embedder]
             found.set_result(model)

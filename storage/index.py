@@ -76,9 +76,14 @@ def coming_index(session: Session) -> LiveIndex | None:
     return LiveIndex.of(found) if found else None
 
 
+def weights_of(name: str) -> str:
+    """A model's name without the glossary it reads Russian through: by another one vectors are less near, no more."""
+    return name.partition("+")[0]
+
+
 def check_embedder(live: LiveIndex, embedder: Embedder, setting: str) -> None:
     """Raise :class:`ConfigurationError` when the index was made by another model: its vectors are not comparable."""
-    if live.embedder != embedder.name:
+    if weights_of(live.embedder) != weights_of(embedder.name):
         raise ConfigurationError(
             f"the index was made by {live.embedder}, the embedding model here is {embedder.name}; "
             f"run `ragline kb reindex --embedder {setting}`, or put the model of the index back"

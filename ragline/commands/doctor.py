@@ -27,7 +27,7 @@ from ragline.stack import folder
 from ragline.stack.folder import StackFile
 from ragline.stack.parts import QUEUES
 from ragline.stack.ports import web_address
-from storage import index, knowledge, migrate
+from storage import gloss, index, knowledge, migrate
 from storage.embedder import full_name
 from storage.embedder.language import MOSTLY, MULTILINGUAL, READABLE, cyrillic_share, pieces_per_word
 from storage.session import Database, make_engine
@@ -156,6 +156,10 @@ def _knowledge(settings: Settings, url: str) -> Iterator[Finding]:
         yield Finding("knowledge", "ok", f"{items} items, indexed in {live.store} by {live.embedder}")
     if items:
         yield from _language(live.setting if live and live.setting else settings.knowledge.embedder, texts)
+    if live and live.embedder.startswith("all-minilm-l6-v2@") and not live.embedder.endswith(f"+{gloss.version()}"):
+        yield Finding(
+            "embedding model", "warn", "the index reads Russian through an older glossary", "ragline kb reindex"
+        )  # fmt: skip
     wanted = full_name(settings.knowledge.embedder)
     if live and live.setting and live.setting != wanted:
         yield Finding(

@@ -167,7 +167,7 @@ def check_items(
     if not vectors or live is None or chosen > conflicts.ASKED_AT_ONCE:
         return conflicts.find(texts, only=only)
     embedder = open_embedder(settings, live)
-    if live.embedder != embedder.name:
+    if index.weights_of(live.embedder) != index.weights_of(embedder.name):
         return conflicts.find(texts, only=only)
     store = make_store(live.store, settings)
     with progress_bar("Comparing", 0 if only is not None else sum(not text.passage for text in texts)) as advance:

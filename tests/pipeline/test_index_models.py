@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 import ragline.demo
 from pipeline import search
@@ -22,6 +23,7 @@ from storage import index, knowledge, migrate
 from storage.embedder.base import Embedder
 from storage.index import LiveIndex
 from storage.knowledge_files import read_file
+from storage.models import VectorIndex
 from storage.session import Database, make_engine
 from storage.vectors.memory import MemoryStore
 from tests.support.fake_openai import API_KEY, FakeOpenAI
@@ -142,3 +144,11 @@ def test_a_model_that_is_not_here_leaves_the_old_index_in_use(world: World) -> N
     reindexing.join()
     with pytest.raises(ConfigurationError, match="no litellm:"):
         searcher.search("How do I return my item?")
+
+
+@pytest.mark.parametrize("name", ["all-minilm-l6-v2@53aa51172d14", "all-minilm-l6-v2@53aa51172d14+00000000"])
+def test_an_index_of_an_older_glossary_is_asked_all_the_same(world: World, name: str) -> None:
+    with world.database.write() as session:
+        session.exec(update(VectorIndex).values(embedder=name, setting=None))
+    assert world.searcher().search("How do I return an item?").ranked[0][0].id == "demo-en-return"
+    assert index.sync(world.database, world.store, "memory", world.first, "minilm") == 0
