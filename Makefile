@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench chaos outage stores budget-drill lock demo-telegram clean
+.PHONY: help install run test lint bench chaos outage media stores budget-drill lock demo-telegram clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ chaos: $(STAMP) ## Kill and break everything under load, on both databases, and 
 
 outage: $(STAMP) ## Two minutes of failing model providers under 200 conversations
 	OUTAGE_CONVERSATIONS=200 OUTAGE_SECONDS=60 $(BIN)/pytest -m drill tests/acceptance/test_outage.py
+
+media: $(STAMP) ## Files of each channel through each provider; MEDIA_TABLE=FILE writes the table down
+	$(BIN)/pytest -m 'drill or not drill' tests/acceptance/test_media.py
 
 stores: $(STAMP) ## The contract of the vector stores at 100,000 rows, and how they grow (many minutes)
 	$(BIN)/pytest -m large tests/storage

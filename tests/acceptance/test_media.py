@@ -13,6 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -64,10 +65,15 @@ ENDS = {". ": "\u2024 ", "?": "\uff1f", "!": "\uff01", "\n": "\u23ce"}
 
 
 def answer(ask: Ask) -> str:
-    """A model that tells which pictures it saw, and repeats what it is asked, in one sentence with a passage: what only
-    echoes its question would not be sent. It leaves telephone numbers out, since no passage has any."""
+    """A model that tells which pictures it saw, and repeats what it is asked."""
     if shown := images(ask.body):
         return f"The words {WORDS} (seen-{mark(''.join(shown))})"
+    return repeats(ask)
+
+
+def repeats(ask: Ask) -> str:
+    """What the customer wrote and a passage, in one sentence: what only echoes its question would not be sent. It
+    leaves telephone numbers out, since no passage has any."""
     customer = re.findall(r"<customer[^>]*>\n(.*?)\n</customer", ask.text, re.DOTALL)
     repeated = re.sub(r"\+\d+|\[PHONE_\d+\]", "a number", f"{customer[-1]} ")
     for end, sign in ENDS.items():
@@ -142,8 +148,47 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Everything is sent at once, each case by a customer of its own, and then waited for."""
     folder: Path = tmp_path_factory.mktemp("media")
+    with Provider(answer=answer) as provider, channels(folder, **keys("openai", provider)) as sites:
+        heard = sites.send(_ALL)
+        yield World(sites.stack, provider, heard)
+
+
+@dataclass
+class Channels:
+    """A running stack with all channels on it."""
+
+    stack: Stack
+    telegram: FakeTelegram
+    umnico: FakeUmnico
+
+    def send(self, cases: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """What each customer is answered."""
+        posted: dict[str, str] = {}
+        for number, (channel, name) in enumerate(cases, 1):
+            case = CASES[name]
+            content = case.make(f"{channel} {number}")
+            if channel == "telegram":
+                to_telegram(self.telegram, number, case, content)
+            elif channel == "umnico":
+                files = [{"type": case.kind, "content": one, "text": NAMES[case.kind]} for one in content]
+                self.umnico.customer_writes(number, case.words, attachments=files)
+            else:
+                posted[name] = to_api(self.stack, name, case, content)
+        heard = {}
+        for number, (channel, name) in enumerate(cases, 1):
+            if channel == "telegram":
+                heard[channel, name] = self.telegram.wait_sent(1, 60, chat_id=number)[0].text
+            elif channel == "umnico":
+                heard[channel, name] = self.umnico.wait_sent(1, 60, lead=number)[0].text
+            else:
+                heard[channel, name] = from_api(self.stack, posted[name])
+        self.stack.wait_quiet()
+        return {case: read(text) for case, text in heard.items()}
+
+
+@contextmanager
+def channels(folder: Path, **environment: str) -> Iterator[Channels]:
     with (
-        Provider(answer=answer) as provider,
         FakeTelegram() as telegram,
         FakeUmnico(attachment_form="url") as umnico,
         running(
@@ -154,39 +199,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             UMNICO_API_BASE=umnico.api_url,
             UMNICO_WEBHOOK_SECRET=SECRET,
             UMNICO_USER_ID="502",
-            OPENAI_API_KEY=provider.api_key,
-            OPENAI_API_BASE=provider.api_base,
             RAGLINE_QUIET_WINDOW="0.5",
             RAGLINE__ANSWER__MODES="[grounded, smalltalk]",
             RAGLINE__ANSWER__GROUNDED_THRESHOLD="0",
             RAGLINE__KNOWLEDGE__DEMO="off",
             RAGLINE__MEDIA__PRIVATE_ADDRESSES="on",
             RAGLINE__MEDIA__LARGEST="1",
+            **environment,
         ) as stack,
     ):
         stack.ragline("kb", "import", str(write_base(folder / "topics.jsonl")))
         umnico.add_hook(f"{stack.url}/umnico/default/{SECRET}/webhook")
-        posted: dict[str, str] = {}
-        for number, (channel, name) in enumerate(_ALL, 1):
-            case = CASES[name]
-            content = case.make(f"{channel} {number}")
-            if channel == "telegram":
-                to_telegram(telegram, number, case, content)
-            elif channel == "umnico":
-                files = [{"type": case.kind, "content": one, "text": NAMES[case.kind]} for one in content]
-                umnico.customer_writes(number, case.words, attachments=files)
-            else:
-                posted[name] = to_api(stack, name, case, content)
-        heard = {}
-        for number, (channel, name) in enumerate(_ALL, 1):
-            if channel == "telegram":
-                heard[channel, name] = telegram.wait_sent(1, 60, chat_id=number)[0].text
-            elif channel == "umnico":
-                heard[channel, name] = umnico.wait_sent(1, 60, lead=number)[0].text
-            else:
-                heard[channel, name] = from_api(stack, posted[name])
-        stack.wait_quiet()
-        yield World(stack, provider, {case: read(text) for case, text in heard.items()})
+        yield Channels(stack, telegram, umnico)
+
+
+def keys(name: str, server: FakeOpenAI) -> dict[str, str]:
+    """The environment of a provider."""
+    prefix = {"gateway": "OPENAI"}.get(name, name.upper())
+    version = {"AZURE_API_VERSION": "2024-10-21"} if name == "azure" else {}
+    return {f"{prefix}_API_KEY": server.api_key, f"{prefix}_API_BASE": server.api_base, **version}
 
 
 def to_telegram(telegram: FakeTelegram, chat: int, case: Case, content: Sequence[bytes]) -> None:
@@ -296,15 +327,9 @@ _FILES = {
 def test_each_kind_of_file_through_each_provider(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fake, sees, hears = _servers()[name]
     with fake() as server:
-        prefix = {"gateway": "OPENAI"}.get(name, name.upper())
-        monkeypatch.setenv(f"{prefix}_API_KEY", server.api_key)
-        monkeypatch.setenv(f"{prefix}_API_BASE", server.api_base)
-        monkeypatch.setenv("AZURE_API_VERSION", "2024-10-21")
-        server.enqueue(f"A box. {WORDS}", match="a customer sent", times=None)
-        server.enqueue(f"A box. {WORDS}", match="customer sent th", times=None)
-        server.enqueue_transcript("Where is my order?")
-        if isinstance(server, FakeGemini):
-            server.heard = "Where is my order?"
+        for variable, value in keys(name, server).items():
+            monkeypatch.setenv(variable, value)
+        sees_and_hears(server, 1)
         routes = {"text": [sees], "image": [sees]} | ({"voice": [hears]} if hears else {"voice": []})
         model = make_language_model(Settings.model_validate({"llm": {"routes": routes}}), Health())
         assert model is not None
@@ -315,6 +340,36 @@ def test_each_kind_of_file_through_each_provider(name: str, monkeypatch: pytest.
             assert said == ("no_model" if kind == "voice" and not hears else _SAID.get(kind, f"A box. {WORDS}"))
             assert len(requests) == (said != "no_model")
             _ROWS.append((kind, "-", name, told(requests), shown(said)))
+
+
+def sees_and_hears(server: FakeOpenAI, recordings: int) -> None:
+    """All pictures show the same, and all recordings say the same."""
+    server.enqueue(f"A box. {WORDS}", match="a customer sent", times=None)
+    server.enqueue(f"A box. {WORDS}", match="customer sent th", times=None)
+    for _ in range(recordings):
+        server.enqueue_transcript("Where is my order?")
+    if isinstance(server, FakeGemini):
+        server.heard = "Where is my order?"
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("name", ["azure", "gemini", "anthropic", "ollama", "gateway"])
+def test_files_of_each_channel_through_each_provider(name: str, tmp_path: Path) -> None:
+    """The whole way: from a channel to a provider and back to the customer."""
+    fake, sees, hears = _servers()[name]
+    cases = [(channel, kind) for channel in ("telegram", "umnico", "api") for kind in ("photo", "voice", "video")]
+    with fake(answer=repeats) as server:
+        sees_and_hears(server, len(cases))
+        voice = f"['{hears}']" if hears else "[]"
+        routes = {"TEXT": f"['{sees}']", "IMAGE": f"['{sees}']", "VIDEO": f"['{sees}']", "VOICE": voice}
+        settings = {f"RAGLINE__LLM__ROUTES__{modality}": route for modality, route in routes.items()}
+        with channels(tmp_path, **keys(name, server), **settings) as sites:
+            heard = sites.send(cases)
+    for (channel, kind), text in heard.items():
+        deaf = kind == "voice" and not hears
+        said = "не могу|cannot" if deaf else "Where is my order" if kind == "voice" else WORDS
+        assert re.search(said, text), (channel, kind, text)
+        _ROWS.append((kind, channel, name, "none" if deaf else f"{hears if kind == 'voice' else sees}", shown(text)))
 
 
 def _understood(model: LiteLlm, kind: Any, contents: list[bytes]) -> str:
