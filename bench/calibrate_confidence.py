@@ -100,6 +100,9 @@ def ask_everything(folders: list[Path]) -> list[Asked]:
         if any(item.answer for item in items):
             documents = [ItemRow(item.id, item.answer, [], [], item.locale) for item in items]
             asked += ask_set(documents, rows, embedder)
+    for folder in sorted(OWN.iterdir()):
+        rows = [(row["text"], set(row["gold"]), 1.0, True) for row in questions(folder)]
+        asked += ask_set(list(read_file(folder / "kb.jsonl").items), rows, embedder)
     return asked
 
 
@@ -132,7 +135,7 @@ def rounded(weights: Sequence[float]) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="+")
-    sets = [one for folder in (*parser.parse_args().folder, OWN) for one in folder.iterdir() if one.is_dir()]
+    sets = [one for folder in parser.parse_args().folder for one in folder.iterdir() if one.is_dir()]
     folders = [folder for folder in sorted(sets, key=lambda one: one.name) if questions(folder)]
     asked = ask_everything(folders)
     ranking, answering, points = {}, {}, {}

@@ -294,7 +294,7 @@ class KnowledgeSearcher:
         if known is not None and not now and time.monotonic() - self._checked <= FRESH:
             return known
         # One thread reads what is new; the others answer from what they know meanwhile, if that is anything.
-        nothing = known is None or known.live is None or not known.base.texts
+        nothing = known is None or not known.complete or not known.base.texts
         if not self._lock.acquire(blocking=nothing or now) and known is not None:
             return known
         try:

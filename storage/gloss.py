@@ -52,12 +52,12 @@ class Glossary:
     def gloss(self, text: str) -> str:
         """The text with its Russian words as English ones; Russian words nobody listed are left out.
 
-        A text without Cyrillic letters is returned as it is.
+        A text without Cyrillic letters, or of which nothing would be left, is returned as it is.
         """
         if not _CYRILLIC.search(text):
             return text
         read = self._read(text)
-        return " ".join(word for found, gloss in read if (word := found if gloss is None else gloss))
+        return " ".join(word for found, gloss in read if (word := found if gloss is None else gloss)) or text
 
     def glosses(self, text: str) -> list[str]:
         """The English glosses of the Russian words of a text, in order."""
