@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import snowballstemmer
 
 _WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
-_RUSSIAN = snowballstemmer.stemmer("russian")
-_ENGLISH = snowballstemmer.stemmer("english")
+_own = threading.local()
 #: ``ё`` is mostly written ``е``; Ukrainian letters as their nearest Russian ones, so that cognates share letters.
 _FOLD = str.maketrans("ёіїєґ", "еииег")
 
@@ -23,8 +24,16 @@ def normalise(text: str) -> str:
 @lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
     """The stem of a normalised word."""
-    stemmer = _RUSSIAN if "а" <= word[0] <= "я" else _ENGLISH
-    return str(stemmer.stemWord(word))
+    return str(_stemmer("russian" if "а" <= word[0] <= "я" else "english").stemWord(word))
+
+
+def _stemmer(language: str) -> Any:
+    """This thread's own: a stemmer keeps the word it is at, so two threads in one break each other."""
+    found = getattr(_own, language, None)
+    if found is None:
+        found = snowballstemmer.stemmer(language)
+        setattr(_own, language, found)
+    return found
 
 
 def stems(text: str) -> list[str]:

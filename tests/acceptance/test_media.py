@@ -265,6 +265,7 @@ def left(world: World, text: str) -> list[Served]:
     ]
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize(("channel", "name"), _ALL)
 def test_each_kind_of_message_on_each_channel(world: World, channel: str, name: str) -> None:
     case, heard = CASES[name], world.heard[channel, name]
@@ -276,6 +277,7 @@ def test_each_kind_of_message_on_each_channel(world: World, channel: str, name: 
     _ROWS.append((name, channel, "openai", told(requests), shown(heard)))
 
 
+@pytest.mark.drill
 def test_each_file_is_paid_once_and_the_ledger_knows_it(world: World) -> None:
     """Every request belongs to an answer; what they cost is on the messages and in the ledger."""
     understood = [one for one in world.provider.requests if one.route == "transcriptions" or images(one.body)]
@@ -293,6 +295,7 @@ def test_each_file_is_paid_once_and_the_ledger_knows_it(world: World) -> None:
     assert len(flags) == 5  # of the files that cannot be read
 
 
+@pytest.mark.drill
 def test_no_word_of_a_customer_and_no_token_is_in_the_log(world: World) -> None:
     output = world.stack.output()
     assert "media_not_understood" in output
@@ -357,7 +360,8 @@ def sees_and_hears(server: FakeOpenAI, recordings: int) -> None:
 def test_files_of_each_channel_through_each_provider(name: str, tmp_path: Path) -> None:
     """The whole way: from a channel to a provider and back to the customer."""
     fake, sees, hears = _servers()[name]
-    cases = [(channel, kind) for channel in ("telegram", "umnico", "api") for kind in ("photo", "voice", "video")]
+    kinds = ["photo", "voice", "silent video", *(["video"] if hears else [])]
+    cases = [(channel, kind) for channel in ("telegram", "umnico", "api") for kind in kinds]
     with fake(answer=repeats) as server:
         sees_and_hears(server, len(cases))
         voice = f"['{hears}']" if hears else "[]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 
 import numpy as np
@@ -59,3 +60,14 @@ def test_synonyms_share_a_feature() -> None:
 
 def test_english_is_left_alone() -> None:
     assert glossary().glosses("Where is my order?") == []
+
+
+def test_many_threads_read_at_once() -> None:
+    words = [f"{word}{ending}" for word in ("доставк", "возвращени", "заказыва", "покупател") for ending in "аеиоуыюя"]
+    expected = [stem.__wrapped__(word) for word in words]
+
+    def read(_: int) -> list[str]:
+        return [stem.__wrapped__(word) for word in words for _ in range(40)][::40]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(found == expected for found in pool.map(read, range(64)))
