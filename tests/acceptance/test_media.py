@@ -75,6 +75,8 @@ def repeats(ask: Ask) -> str:
     """What the customer wrote and a passage, in one sentence: what only echoes its question would not be sent. It
     leaves telephone numbers out, since no passage has any."""
     customer = re.findall(r"<customer[^>]*>\n(.*?)\n</customer", ask.text, re.DOTALL)
+    if not customer:
+        return "Where is my order?"  # a recording, for models that hear in a chat
     repeated = re.sub(r"\+\d+|\[PHONE_\d+\]", "a number", f"{customer[-1]} ")
     for end, sign in ENDS.items():
         repeated = repeated.replace(end, sign)
