@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Literal
 
 from pipeline.figures import CONTACTS, Figures, figures, passage_figures, plain
-from pipeline.words import EMPTY, language, script
+from pipeline.stopwords import EMPTY, language, script
 from storage.words import normalise, stems
 
 Reason = Literal["uncited", "figures", "words", "leak", "length", "unsupported"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -10,67 +10,17 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
-    DateTime,
     Index,
     LargeBinary,
-    String,
     Text,
     UniqueConstraint,
     false,
     text,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
-from ragline.clock import utcnow
 from ragline.ids import new_id
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime on every database: SQLite keeps no zone, so it is written and read as UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive datetime has no place in the database")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Money(TypeDecorator[Decimal]):
-    """An unrounded decimal kept as text: neither database rounds it."""
-
-    impl = String(40)
-    cache_ok = True
-    should_evaluate_none = True  # None means unpriced, and must not become the column's default
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
-        return None if value is None else format(value, "f")
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
-        return None if value is None else Decimal(value)
-
-
-def _when(*, nullable: bool = True, index: bool = False) -> Any:
-    return Field(
-        default=None if nullable else ...,
-        sa_type=UtcDateTime,
-        nullable=nullable,
-        index=index,
-    )
-
-
-def _now() -> Any:
-    return Field(default_factory=utcnow, sa_type=UtcDateTime, nullable=False)
+from storage.columns import Money, now, when
 
 
 class Conversation(SQLModel, table=True):
@@ -94,8 +44,8 @@ class Conversation(SQLModel, table=True):
     sender_id: str | None = Field(default=None, max_length=200)
     sender_name: str | None = Field(default=None, max_length=200)
     address: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
-    created_at: datetime = _now()
-    updated_at: datetime = _now()
+    created_at: datetime = now()
+    updated_at: datetime = now()
 
 
 class Message(SQLModel, table=True):
@@ -126,7 +76,7 @@ class Message(SQLModel, table=True):
     kind: str = Field(max_length=16)
     answerable: bool = True
     text: str = Field(default="", sa_type=Text)
-    edited_at: datetime | None = _when()
+    edited_at: datetime | None = when()
     fingerprint: str = Field(max_length=64, description="SHA-256 of the content: tells a repeat from a conflict.")
     envelope: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     turn_id: str | None = Field(default=None, foreign_key="turn.id", index=True, max_length=36)
@@ -135,7 +85,7 @@ class Message(SQLModel, table=True):
         sa_column=Column(JSON(none_as_null=True), nullable=True),
         description="What its files say, one entry a file (storage.understanding); null: not read, or it has none.",
     )
-    received_at: datetime = _now()
+    received_at: datetime = now()
 
 
 class Turn(SQLModel, table=True):
@@ -181,12 +131,12 @@ class Turn(SQLModel, table=True):
         default=None, max_length=16, description="A replay is asked for: the step to begin at, or `send`."
     )
     lease: str | None = Field(default=None, max_length=36, description="Token of the attempt that holds the step.")
-    due_at: datetime | None = _when()
+    due_at: datetime | None = when()
     error: str | None = Field(default=None, sa_type=Text)
     error_class: str | None = Field(default=None, max_length=80)
     mode: str | None = Field(default=None, max_length=16, description="Answer mode, once generated.")
-    created_at: datetime = _now()
-    closed_at: datetime | None = _when()
+    created_at: datetime = now()
+    closed_at: datetime | None = when()
 
 
 class StepRun(SQLModel, table=True):
@@ -218,7 +168,7 @@ class StepRun(SQLModel, table=True):
     result: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     error: str | None = Field(default=None, sa_type=Text)
     error_class: str | None = Field(default=None, max_length=80)
-    started_at: datetime = _now()
+    started_at: datetime = now()
 
 
 class Outbox(SQLModel, table=True):
@@ -247,13 +197,13 @@ class Outbox(SQLModel, table=True):
     status: str = Field(default="pending", max_length=12, description="pending | sending | sent | failed | ambiguous")
     attempts: int = 0
     resent: bool = Field(default=False, description="Was ambiguous once and was sent again.")
-    due_at: datetime = _now()
+    due_at: datetime = now()
     external_id: str | None = Field(default=None, max_length=200)
     error: str | None = Field(default=None, sa_type=Text)
     error_class: str | None = Field(default=None, max_length=80)
     seq: int | None = None
-    created_at: datetime = _now()
-    sent_at: datetime | None = _when()
+    created_at: datetime = now()
+    sent_at: datetime | None = when()
 
 
 class FloodWait(SQLModel, table=True):
@@ -264,7 +214,7 @@ class FloodWait(SQLModel, table=True):
     channel: str = Field(primary_key=True, max_length=40)
     account: str = Field(primary_key=True, max_length=80)
     chat: str = Field(default="", primary_key=True, max_length=200)
-    until: datetime = _when(nullable=False)
+    until: datetime = when(nullable=False)
 
 
 class RedFlag(SQLModel, table=True):
@@ -283,7 +233,7 @@ class RedFlag(SQLModel, table=True):
     cause: str = Field(max_length=40, description="no_answer | human_request | unreadable | step_failed | ...")
     status: str = Field(default="open", max_length=12)
     question: str = Field(default="", sa_type=Text)
-    created_at: datetime = _now()
+    created_at: datetime = now()
 
 
 class Label(SQLModel, table=True):
@@ -300,7 +250,7 @@ class Label(SQLModel, table=True):
     item_id: str | None = Field(
         default=None, max_length=200, description="The item chosen, which may be gone by now; null: none of them."
     )
-    created_at: datetime = _now()
+    created_at: datetime = now()
 
 
 class Quarantine(SQLModel, table=True):
@@ -315,7 +265,7 @@ class Quarantine(SQLModel, table=True):
     digest: str = Field(max_length=64)
     body: bytes = Field(sa_type=LargeBinary)
     error: str = Field(sa_type=Text)
-    received_at: datetime = _now()
+    received_at: datetime = now()
 
 
 class PollLease(SQLModel, table=True):
@@ -326,7 +276,7 @@ class PollLease(SQLModel, table=True):
     channel: str = Field(primary_key=True, max_length=40)
     account: str = Field(primary_key=True, max_length=80)
     owner: str = Field(max_length=36)
-    until: datetime = _when(nullable=False)
+    until: datetime = when(nullable=False)
 
 
 class KnowledgeDocument(SQLModel, table=True):
@@ -342,8 +292,8 @@ class KnowledgeDocument(SQLModel, table=True):
     source: str = Field(sa_type=Text, description="What is cited: the path in the folder, or the address.")
     title: str = Field(default="", sa_type=Text)
     digest: str = Field(max_length=64, description="SHA-256 of the content and of the version of the parsers.")
-    created_at: datetime = _now()
-    updated_at: datetime = _now()
+    created_at: datetime = now()
+    updated_at: datetime = now()
 
 
 class KnowledgeItem(SQLModel, table=True):
@@ -359,8 +309,8 @@ class KnowledgeItem(SQLModel, table=True):
     tags: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     locale: str | None = Field(default=None, max_length=16)
     status: str = Field(default="active", max_length=12, description="draft | active | archived")
-    valid_from: datetime | None = _when()
-    valid_until: datetime | None = _when()
+    valid_from: datetime | None = when()
+    valid_until: datetime | None = when()
     channels: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     languages: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     source: str = Field(default="manual", max_length=200, description="Where it came from: manual, demo, a file name.")
@@ -369,8 +319,8 @@ class KnowledgeItem(SQLModel, table=True):
     )
     heading: str | None = Field(default=None, sa_type=Text, description="Title and headings the passage stands under.")
     page: int | None = Field(default=None, description="Page of the document, from 1; null where it has no pages.")
-    created_at: datetime = _now()
-    updated_at: datetime = _now()
+    created_at: datetime = now()
+    updated_at: datetime = now()
 
 
 class KnowledgePhrase(SQLModel, table=True):
@@ -416,7 +366,7 @@ class VectorIndex(SQLModel, table=True):
     embedder: str = Field(max_length=200, description="Name and version of the model that made the vectors.")
     dimensions: int
     status: str = Field(default="building", max_length=12, description="building | live | retired")
-    created_at: datetime = _now()
+    created_at: datetime = now()
     setting: str | None = Field(default=None, max_length=500, description="What the model is loaded by; None: unknown.")
     query_prefix: str | None = Field(default=None, max_length=500)
     passage_prefix: str | None = Field(default=None, max_length=500)
@@ -450,7 +400,7 @@ class KnowledgeHead(SQLModel, table=True):
     embedder: str = Field(max_length=200, description="Name and version of the model whose layers it reads.")
     revision: str = Field(max_length=64, description="SHA-256 of the phrasings it was trained from.")
     body: bytes = Field(sa_type=LargeBinary)
-    created_at: datetime = _now()
+    created_at: datetime = now()
 
 
 class ModelCall(SQLModel, table=True):
@@ -510,9 +460,9 @@ class ModelCall(SQLModel, table=True):
     error_class: str | None = Field(default=None, max_length=80)
     ms: float | None = Field(default=None, description="Wall time, milliseconds.")
     day: str = Field(max_length=10, description="The day in the budgets' time zone, YYYY-MM-DD.")
-    started_at: datetime = _now()
-    expires_at: datetime = _when(nullable=False)
-    closed_at: datetime | None = _when()
+    started_at: datetime = now()
+    expires_at: datetime = when(nullable=False)
+    closed_at: datetime | None = when()
 
 
 class BudgetCounter(SQLModel, table=True):
@@ -525,8 +475,8 @@ class BudgetCounter(SQLModel, table=True):
     period: str = Field(primary_key=True, max_length=10, description="YYYY-MM-DD, or YYYY-MM.")
     spent: int = Field(default=0, sa_type=BigInteger)
     reserved: int = Field(default=0, sa_type=BigInteger)
-    warned_at: datetime | None = _when()
-    exhausted_at: datetime | None = _when()
+    warned_at: datetime | None = when()
+    exhausted_at: datetime | None = when()
 
 
 class ConversationSummary(SQLModel, table=True):
@@ -537,4 +487,4 @@ class ConversationSummary(SQLModel, table=True):
     conversation_id: str = Field(foreign_key="conversation.id", primary_key=True, max_length=36)
     upto: int = Field(description="The last line, by its seq, that the notes are on.")
     text: str = Field(sa_type=Text)
-    updated_at: datetime = _now()
+    updated_at: datetime = now()

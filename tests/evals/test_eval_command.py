@@ -137,12 +137,10 @@ def test_a_diff_shows_what_an_edit_alters_and_changes_nothing(command: Command, 
     edited = tmp_path / "edit.jsonl"
     edited.write_text('{"id": "photos", "questions": ["Can I take photographs?"], "answer": "No longer."}\n')
     changes = printed(command("diff", str(kept), "--kb", str(edited), "--remove", "lamp", "--json"))["changes"]
-    # What is nearly as sure as before may be asked back now: the removed item weighed in it.
-    assert {
+    assert {(one["before"]["question"][0], *one["changed"]) for one in changes} == {
         ("Can I take photographs?", "text"),
         ("who lights the lamp at night?", "mode", "items", "text"),
-    } <= {(one["before"]["question"][0], *one["changed"]) for one in changes}
-    assert len(changes) <= 3
+    }
     assert {one["after"]["text"] for one in changes if one["changed"] == ["text"]} == {"No longer."}
     shown = command("diff", str(kept), "--kb", str(edited), "--fail")
     assert (shown.exit_code, "1 of 21 answers change." in shown.stdout) == (1, True)
@@ -153,7 +151,7 @@ def test_a_diff_shows_what_a_prompt_alters_without_asking_a_model(
     command: Command, base: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAGLINE__ANSWER__MODES", "[grounded]")
-    monkeypatch.setenv("RAGLINE__ANSWER__GROUNDED_THRESHOLD", "0.4")
+    monkeypatch.setenv("RAGLINE__ANSWER__GROUNDED_THRESHOLD", "0.2")
     kept, folder, questions = tmp_path / "kept.json", tmp_path / "new", tmp_path / "q.txt"
     questions.write_text("may i bring my dog with me\nwhat is the capital of Australia?\n")
     folder.mkdir()

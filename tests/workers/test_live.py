@@ -143,6 +143,7 @@ def test_without_redis_nothing_waits_and_its_return_shows_the_whole_text(redis: 
     away[0] = False
     draft.write("The beginning and more")
     wait_until(lambda: text_of(redis, mine) == "The beginning and more", 5, "the whole text")
+    assert not writer._failing
     writer.close()
 
 
@@ -158,7 +159,7 @@ def test_a_listener_who_comes_back_anywhere_loses_and_doubles_nothing(
         async def write() -> None:
             for end in range(0, len(TEXT), 7):
                 draft.write(TEXT[:end])
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.005)  # slow enough for the listener to break often on a busy machine too
             draft.write(TEXT)
             draft.finish()
 
@@ -178,7 +179,7 @@ def test_a_listener_who_comes_back_anywhere_loses_and_doubles_nothing(
 
     held, breaks = asyncio.run(scenario())
     assert held == FINAL
-    assert breaks >= 3, "how often it breaks follows from how fast both are"
+    assert breaks > 10
 
 
 def test_a_listener_is_told_nothing_of_another_turn_and_forgets_what_came_to_nothing(
@@ -244,3 +245,4 @@ def test_a_redis_that_is_full_is_tried_again(redis: Redis, writer: Live) -> None
     finally:
         redis.execute_command("CONFIG", "SET", "maxmemory", "0")
     wait_until(lambda: text_of(redis, mine) == "Text that does not fit", 5, "another try")
+    assert not writer._failing

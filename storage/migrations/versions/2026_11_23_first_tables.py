@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-import storage.models
+import storage.columns
 
 revision = "20261123_1"
 down_revision = None
@@ -31,8 +31,8 @@ def upgrade() -> None:
         sa.Column("sender_id", sa.String(length=200), nullable=True),
         sa.Column("sender_name", sa.String(length=200), nullable=True),
         sa.Column("address", sa.JSON(), nullable=False),
-        sa.Column("created_at", storage.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("channel", "account", "key", name="uq_conversation_key"),
     )
@@ -41,7 +41,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column("account", sa.String(length=80), nullable=False),
         sa.Column("chat", sa.String(length=200), nullable=False),
-        sa.Column("until", storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("until", storage.columns.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("channel", "account", "chat"),
     )
     op.create_table(
@@ -52,8 +52,8 @@ def upgrade() -> None:
         sa.Column("locale", sa.String(length=16), nullable=True),
         sa.Column("status", sa.String(length=12), nullable=False),
         sa.Column("source", sa.String(length=200), nullable=False),
-        sa.Column("created_at", storage.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
@@ -61,7 +61,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(length=40), nullable=False),
         sa.Column("account", sa.String(length=80), nullable=False),
         sa.Column("owner", sa.String(length=36), nullable=False),
-        sa.Column("until", storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("until", storage.columns.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("channel", "account"),
     )
     op.create_table(
@@ -72,7 +72,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
-        sa.Column("received_at", storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("received_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("channel", "account", "digest", name="uq_quarantine_body"),
     )
@@ -84,7 +84,7 @@ def upgrade() -> None:
         sa.Column("embedder", sa.String(length=200), nullable=False),
         sa.Column("dimensions", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(length=12), nullable=False),
-        sa.Column("created_at", storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("vector_index", schema=None) as batch_op:
@@ -127,12 +127,12 @@ def upgrade() -> None:
         sa.Column("step", sa.String(length=16), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("lease", sa.String(length=36), nullable=True),
-        sa.Column("due_at", storage.models.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("due_at", storage.columns.UtcDateTime(timezone=True), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("error_class", sa.String(length=80), nullable=True),
         sa.Column("mode", sa.String(length=16), nullable=True),
-        sa.Column("created_at", storage.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("closed_at", storage.models.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("created_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("closed_at", storage.columns.UtcDateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["conversation_id"],
             ["conversation.id"],
@@ -168,11 +168,11 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("answerable", sa.Boolean(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
-        sa.Column("edited_at", storage.models.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("edited_at", storage.columns.UtcDateTime(timezone=True), nullable=True),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
         sa.Column("envelope", sa.JSON(), nullable=False),
         sa.Column("turn_id", sa.String(length=36), nullable=True),
-        sa.Column("received_at", storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("received_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["conversation_id"],
             ["conversation.id"],
@@ -208,13 +208,13 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=12), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("resent", sa.Boolean(), nullable=False),
-        sa.Column("due_at", storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("due_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
         sa.Column("external_id", sa.String(length=200), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("error_class", sa.String(length=80), nullable=True),
         sa.Column("seq", sa.Integer(), nullable=True),
-        sa.Column("created_at", storage.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("sent_at", storage.models.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("created_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", storage.columns.UtcDateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["conversation_id"],
             ["conversation.id"],
@@ -247,14 +247,14 @@ def upgrade() -> None:
         sa.Column("ms", sa.Float(), nullable=False),
         sa.Column("tokens_in", sa.Integer(), nullable=False),
         sa.Column("tokens_out", sa.Integer(), nullable=False),
-        sa.Column("cost", storage.models.Money(length=40), nullable=True),
+        sa.Column("cost", storage.columns.Money(length=40), nullable=True),
         sa.Column("model", sa.String(length=120), nullable=True),
         sa.Column("template", sa.String(length=80), nullable=True),
         sa.Column("template_version", sa.String(length=20), nullable=True),
         sa.Column("result", sa.JSON(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("error_class", sa.String(length=80), nullable=True),
-        sa.Column("started_at", storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("started_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["turn_id"],
             ["turn.id"],
@@ -274,7 +274,7 @@ def upgrade() -> None:
         sa.Column("cause", sa.String(length=40), nullable=False),
         sa.Column("status", sa.String(length=12), nullable=False),
         sa.Column("question", sa.Text(), nullable=False),
-        sa.Column("created_at", storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", storage.columns.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["conversation_id"],
             ["conversation.id"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from storage.models import UtcDateTime
+from storage.columns import UtcDateTime
 
 revision = "20261127_4"
 down_revision = "20261127_3"

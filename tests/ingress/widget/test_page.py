@@ -13,7 +13,7 @@ from storage.models import Conversation, Message
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 #: Milliseconds: less than the 5 s after which the page asks for what the stream did not bring.
-AT_ONCE = 4_500
+AT_ONCE = 3000
 pytestmark = pytest.mark.browser
 
 
