@@ -49,9 +49,9 @@ def _on_off(value: object) -> object:
     return {"on": True, "off": False}.get(str(value).lower(), value)
 
 
-def off_word(value: object) -> object:
-    """YAML reads a bare ``off`` as false."""
-    return "off" if value is False else value
+def switch_word(value: object) -> object:
+    """YAML reads a bare ``on`` or ``off`` as true or false."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
 
 
 #: A time span; seconds as a number, or ISO 8601 ("PT1M").

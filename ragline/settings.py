@@ -17,19 +17,11 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
 from ragline.channels import Account, channel_specs
 from ragline.errors import ConfigurationError
-from ragline.setting_types import Duration, Group, PositiveDuration, Switch, off_word
+from ragline.setting_types import Duration, Group, PositiveDuration, Switch, switch_word
 from ragline.spending_settings import BudgetSettings, Priced
 
 AnyAccount = TypeVar("AnyAccount", bound=Account)
@@ -73,7 +65,7 @@ class AnswerSettings(Group):
     )
     history_tokens: int = Field(1500, ge=0, description="Tokens of earlier conversation put in the prompt.")
     max_tokens: int = Field(700, ge=16, description="Longest generated answer, in tokens.")
-    ground_check: Annotated[Literal["off", "llm"], BeforeValidator(off_word)] = Field(
+    ground_check: Annotated[Literal["off", "llm"], BeforeValidator(switch_word)] = Field(
         "off", description="llm: a model judges each generated answer too before it is sent."
     )
     classify_with_llm: Switch = Field(
@@ -133,15 +125,10 @@ class LlmSettings(Priced):
 
 
 class PrivacySettings(Group):
-    masking: Literal["on", "off", "external"] = Field(
+    masking: Annotated[Literal["on", "off", "external"], BeforeValidator(switch_word)] = Field(
         "external",
         description="Whether models see marks for phones, addresses, card numbers …; external: if one is not your own.",
     )
-
-    @field_validator("masking", mode="before")
-    @classmethod
-    def _yaml_switch(cls, value: object) -> object:
-        return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 class StreamingSettings(Group):
