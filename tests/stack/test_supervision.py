@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -52,7 +52,16 @@ class Driven:
             time.sleep(0.05)
 
     def children(self) -> list[psutil.Process]:
+        """Those there now; "broken" and "once" may be gone at the next look."""
         return psutil.Process(self.process.pid).children(recursive=True)
+
+    def part(self, name: str) -> psutil.Process:
+        """The lasting part whose script is `name`."""
+        for child in self.children():
+            with suppress(psutil.NoSuchProcess):
+                if name in " ".join(child.cmdline()):
+                    return child
+        raise AssertionError(f"{name} does not run")
 
 
 @contextmanager
@@ -67,9 +76,11 @@ def supervised(folder: Path) -> Iterator[Driven]:
         yield Driven(process, log)
     finally:
         if process.poll() is None:
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
-            process.kill()
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.kill()  # first, for it would start again what is killed
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
         process.wait()
 
 
@@ -91,14 +102,14 @@ def test_the_configuration_is_the_owners_alone(driven: Driven, tmp_path: Path) -
 
 
 def test_parts_work_in_the_working_folder(driven: Driven, tmp_path: Path) -> None:
-    assert {child.cwd() for child in driven.children()} == {str(tmp_path)}
+    for script in ("server.py", "worker.py", "stubborn.py"):
+        assert driven.part(script).cwd() == str(tmp_path)
 
 
 def test_a_killed_part_is_started_again(driven: Driven) -> None:
     driven.wait_for("did it")
     time.sleep(1.2)  # until supervisor takes it for running
-    victim = next(child for child in driven.children() if "worker.py" in " ".join(child.cmdline()))
-    victim.send_signal(signal.SIGKILL)
+    driven.part("worker.py").send_signal(signal.SIGKILL)
     driven.wait_for("ended unexpectedly; starting again")
     driven.wait_for("up 100%", times=3)
     assert sum("did it" in line for line in driven.lines()) == 1, "a part that ran to its end is done"
