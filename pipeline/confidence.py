@@ -112,10 +112,9 @@ def rank(
         # Items that are gone from the base are no candidates, so the best may be another than the head's own.
         present = np.array([head.index[c.id] for c in candidates if c.id in head.index], dtype=np.int64)
         if len(present):
-            alone = np.full_like(logits, -1e9)
-            alone[present] = logits[present]
-            confidence = head.confidence(evidence, alone)
-            relative = np.exp(alone[present] - alone[present].max())
+            best = int(present[np.argmax(logits[present])])
+            confidence = head.confidence(evidence, logits, best)
+            relative = np.exp(logits[present] - logits[best])
             scores = {head.labels[i]: confidence * float(r) for i, r in zip(present, relative, strict=True)}
     others = fitted.rank(question, [c for c in candidates if c.id not in scores])
     confidence = fitted.confidence(question, others)

@@ -24,7 +24,7 @@ from storage.lexical import number
 from storage.words import ngrams, stems
 
 #: Version of the stored form; a head of another version is trained anew.
-FORMAT = 1
+FORMAT = 2
 #: Nearest phrasings of an item whose mean similarity counts: one alone may be a chance neighbour.
 NEAR = 5
 _BUCKETS = 1 << 18
@@ -92,12 +92,16 @@ class Fusion:
         return np.asarray(added, dtype=np.float32)
 
 
-def answer_features(evidence: Evidence, logits: Array) -> list[float]:
-    """What the confidence model sees of the best class. Its lead over the second is left out: between two items that
-    are both near a question has an answer, and its probability would fall with the base's size."""
-    best = int(np.argmax(logits))
+def answer_features(evidence: Evidence, logits: Array, best: int) -> list[float]:
+    """What the confidence model sees of class ``best``: how it stands, how far the logits spread, what is near.
+
+    Its lead over the second is left out: between two items that are both near a question has an answer, and its
+    probability would fall with the base's size. Of a question that has none the logits of all classes lie close.
+    """
     return [
         float(logits[best]),
+        float(logits.std()),
+        float(evidence.layers.mean()),
         float(evidence.near[best]),
         evidence.nearest,
         evidence.known,
@@ -153,9 +157,9 @@ class Head:
             words=len(words),
         )
 
-    def confidence(self, evidence: Evidence, logits: Array) -> float:
-        """The probability that the best class answers."""
-        return sigmoid(dot(self.answering, answer_features(evidence, logits)))
+    def confidence(self, evidence: Evidence, logits: Array, best: int) -> float:
+        """The probability that class ``best`` answers."""
+        return sigmoid(dot(self.answering, answer_features(evidence, logits, best)))
 
     def to_bytes(self) -> bytes:
         """The stored form: an ``.npz`` archive of arrays and a line of JSON, nothing that runs when it is read."""

@@ -237,12 +237,13 @@ def _calibrate(folds: Sequence[Sequence[_Tried]], fusion: Fusion) -> tuple[tuple
     """The confidence model, (threshold, wrong-direct rate) pairs, and the threshold for grounded answers."""
     tried = [one for fold in folds for one in fold]
     logits = [fusion.logits(one.evidence) for one in tried]
-    right = [int(np.argmax(own)) == one.label for own, one in zip(logits, tried, strict=True)]
+    best = [int(np.argmax(own)) for own in logits]
+    right = [first == one.label for first, one in zip(best, tried, strict=True)]
     answerable = sum(one.label >= 0 for one in tried)
     unanswerable = len(tried) - answerable
     share = UNANSWERABLE / (1 - UNANSWERABLE) * answerable / max(unanswerable, 1)
     weights = [1.0 if one.label >= 0 else share for one in tried]
-    features = [answer_features(one.evidence, own) for one, own in zip(tried, logits, strict=True)]
+    features = [answer_features(one.evidence, own, first) for one, own, first in zip(tried, logits, best, strict=True)]
     answering = fit_logistic(features, right, weights)
     confidence = np.array([sigmoid(dot(answering, own)) for own in features])
     return answering, operating_points(confidence, np.array(right), np.array(weights)), 0.3
