@@ -68,13 +68,12 @@ def near_scores(hits: Sequence[tuple[int, float]], classes: int) -> Array:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is said of every class for one question, each of shape (classes,); ``known``: share of its words known."""
+    """What is said of every class for one question, each of shape (classes,)."""
 
     layers: Array
     text: Array
     near: Array
     nearest: float
-    known: float
     words: int
 
 
@@ -93,7 +92,7 @@ class Fusion:
 
 
 def answer_features(evidence: Evidence, logits: Array, best: int) -> list[float]:
-    """What the confidence model sees of class ``best``: how it stands, how far the logits spread, what is near.
+    """What the confidence model sees of class ``best``: how it stands, how far the logits spread, what is nearest.
 
     Its lead over the second is left out: between two items that are both near a question has an answer, and its
     probability would fall with the base's size. Of a question that has none the logits of all classes lie close.
@@ -102,9 +101,7 @@ def answer_features(evidence: Evidence, logits: Array, best: int) -> list[float]
         float(logits[best]),
         float(logits.std()),
         float(evidence.layers.mean()),
-        float(evidence.near[best]),
         evidence.nearest,
-        evidence.known,
         math.log1p(min(evidence.words, 20)),
     ]
 
@@ -146,15 +143,12 @@ class Head:
         places = np.array([place for place, _ in held], dtype=np.int64)
         values = np.array([value for _, value in held], dtype=np.float32) * self.idf[places]
         values /= max(float(np.linalg.norm(values)), 1e-9)
-        words = stems(text)
-        known = sum(number(f"w{word}", _BUCKETS) in self._place for word in words) / max(len(words), 1)
         return Evidence(
             layers=read,
             text=values @ self.text_weights[places].astype(np.float32) + self.text_bias,
             near=near_scores(hits, len(self.labels)),
             nearest=max((score for _, score in hits), default=0.0),
-            known=known,
-            words=len(words),
+            words=len(stems(text)),
         )
 
     def confidence(self, evidence: Evidence, logits: Array, best: int) -> float:

@@ -239,14 +239,21 @@ def _calibrate(folds: Sequence[Sequence[_Tried]], fusion: Fusion) -> tuple[tuple
     logits = [fusion.logits(one.evidence) for one in tried]
     best = [int(np.argmax(own)) for own in logits]
     right = [first == one.label for first, one in zip(best, tried, strict=True)]
-    answerable = sum(one.label >= 0 for one in tried)
-    unanswerable = len(tried) - answerable
-    share = UNANSWERABLE / (1 - UNANSWERABLE) * answerable / max(unanswerable, 1)
-    weights = [1.0 if one.label >= 0 else share for one in tried]
     features = [answer_features(one.evidence, own, first) for one, own, first in zip(tried, logits, best, strict=True)]
-    answering = fit_logistic(features, right, weights)
+    # What tells the answerable from the others is learned from as many of each, the probability from their true shares.
+    slopes = fit_logistic(features, right, _weigh(tried, 0.5))
+    weights = _weigh(tried, UNANSWERABLE)
+    scale, shift = fit_logistic([[dot(slopes, own)] for own in features], right, weights)
+    answering = (*(scale * slope for slope in slopes[:-1]), scale * slopes[-1] + shift)
     confidence = np.array([sigmoid(dot(answering, own)) for own in features])
     return answering, operating_points(confidence, np.array(right), np.array(weights)), 0.3
+
+
+def _weigh(tried: Sequence[_Tried], unanswerable: float) -> list[float]:
+    """A weight for each question, under which those without an answer have this share."""
+    answerable = sum(one.label >= 0 for one in tried)
+    share = unanswerable / (1 - unanswerable) * answerable / max(len(tried) - answerable, 1)
+    return [1.0 if one.label >= 0 else share for one in tried]
 
 
 def operating_points(confidence: NDArray[np.float64], right: NDArray[np.bool_], weights: NDArray[np.float64]) -> Points:
