@@ -37,13 +37,13 @@ _PLAIN = "|".join(_CALLED)
 _OPENING, _CLOSING = "[【{<", "]】}>"
 #: A mark in brackets, however it was rewritten, or bare as it was given; Markdown may have escaped it.
 _MARK = re.compile(
-    rf"\\?[\[【{{<]\s*(?:{_WORD})(?:\s|\\?_|[-:№#]){{0,3}}(?P<number>\d{{1,3}})\s*\\?[\]】}}>]"
-    rf"|(?<![\w\\])(?-i:(?P<bare>{_PLAIN}))\\?_(?P<bare_number>\d{{1,3}})(?!\w)",
+    rf"\\?[\[【{{<]\s*(?:{_WORD})(?:\s|\\?_|[-:№#]){{0,3}}(?P<number>\d{{1,5}})\s*\\?[\]】}}>]"
+    rf"|(?<![\w\\])(?-i:(?P<bare>{_PLAIN}))\\?_(?P<bare_number>\d{{1,5}})(?!\w)",
     re.IGNORECASE,
 )
 #: Characters after which an open bracket begins no mark any more.
 _LONGEST = 48
-_BARE_END = re.compile(r"(?<![\w\\])[A-Z]{1,12}(?:\\|\\?_\d{0,3})?\Z|\\\Z")
+_BARE_END = re.compile(r"(?<![\w\\])[A-Z]{1,12}(?:\\|\\?_\d{0,5})?\Z|\\\Z")
 #: Longest text whose identifiers are remembered beyond its turn, in characters.
 _KEPT = 4_000
 #: A value as short as this is not looked for where no words tell what it is.

@@ -63,6 +63,20 @@ def test_a_value_has_one_mark_however_it_is_written_and_in_every_call_of_a_turn(
     assert "[PHONE_1]" in inner.seen[0][0]["content"], "the model is told what marks are"
 
 
+def test_a_spoken_number_is_the_same_and_a_long_list_has_a_mark_for_each() -> None:
+    inner = Scripted(lambda shown: shown.partition("<customer")[2])
+    text = "Мой телефон 89161234567, то есть восемь девятьсот шестнадцать сто двадцать три сорок пять шестьдесят семь."
+    MaskingModel(inner).complete(asked(text), max_tokens=9)
+    assert "Мой телефон [PHONE_1], то есть [PHONE_1]." in str(inner.seen[0][1]["content"])
+    many = "\n".join(f"client{number}@mail.ru" for number in range(1_200))
+    told: list[str] = []
+    inner.step = 4_001
+    found = MaskingModel(inner).complete(asked(many), max_tokens=9, on_text=told.append)
+    assert "@" not in str(inner.seen[1][1]["content"])
+    assert many in found.text
+    assert "EMAIL" not in found.text + "".join(told)
+
+
 def test_without_personal_data_nothing_is_changed() -> None:
     inner = Scripted(lambda shown: "Two days [1].")
     messages = asked("Where is order 123456789012 for 12 500 руб?")
