@@ -14,7 +14,7 @@ from phonenumbers import Leniency, NumberParseException, PhoneNumberMatcher, is_
 from pipeline.masking.spans import Found, digits_of
 from pipeline.masking.topics import is_money, is_order, topic_of
 
-_GAP = r"[\s().\-‐‑‒–—−_*/]{0,3}"
+_GAP = r"[\s().\-‐‑‒–—−_*/~]{0,3}"
 #: Eleven digits that begin as a Russian (or Kazakh) number does.
 _RUSSIAN = re.compile(rf"(?<![\w+])\(?(?:\+\s?7|7|8){_GAP}\d(?:{_GAP}\d){{9}}(?!\w|[.,]\d)")
 #: Ten digits without the prefix: a mobile, or a city's code in brackets.
@@ -60,6 +60,8 @@ _EMAIL_SPOKEN = re.compile(
     rf"(?P<at>\b(?:at|эт)\b)\s{{1,2}}{_DOMAIN}(?P<dot>{_DOT}){_TOP})(?:{_DOT}{_TOP})?(?!\w)",
     re.IGNORECASE,
 )
+#: Looked for first: few texts have it.
+_AT_SAID = re.compile(r"собак[аи]|собачк[аи]|(?<!\w)(?:at|эт)(?!\w)", re.IGNORECASE)
 #: "at shop.com" may be a place; beside these words it is an address.
 _MAIL_SAID = re.compile(r"mail|почт|имейл|имэйл|мыл[оа]|write|пиши|reach|contact", re.IGNORECASE)
 _HANDLE = re.compile(r"(?<![\w.@/])@[a-z]\w{3,31}(?!\w|@)", re.IGNORECASE)
@@ -95,9 +97,12 @@ _KEY = re.compile(
     r"(?<![\w])(?:eyJ[\w\-]{8,}\.[\w\-]{8,}(?:\.[\w\-]*)?|(?:sk|pk|rk|ghp|gho|xox[abps])[-_][\w\-]{10,}|AKIA[0-9A-Z]{12,}|"
     r"\d{8,10}:[\w\-]{30,})"
 )
+_CODE_OF_SMS = re.compile(
+    r"(?<!\w)(?:код|code)\s(?P<value>\d{4,8})\s(?:из|from|in)\s(?:the\s)?(?:смс|sms|text)", re.IGNORECASE
+)
 _SAID_SECRET = re.compile(
     r"(?<!\w)(?P<what>пароль|password|passwd|pass|pwd|пин(?:-?код)?|pin(?:[ -]?code)?|"
-    r"(?:cvv2?|cvc2?)(?:[ -]?(?:код|code))?|"
+    r"(?:cvv2?|cvc2?|цвв|свв)(?:[ -]?(?:код|code))?|"
     r"код(?:\s+из\s+(?:смс|sms)|\s+подтверждения|\s+(?:от\s+)?домофона)?|домофон(?=\W{1,3}\d)|"
     r"otp|one[- ]time code|verification code|security code|sms code|secret word|кодовое слово)"
     r"(?P<link>(?:\s+(?:от|для|к|for|to|of)\s+[^\W\d]{2,20}){0,2}"
@@ -125,7 +130,7 @@ def _mailboxes(text: str) -> Iterator[Found]:
             stuck = _STUCK_WORD.match(match.group("name"))
             yield Found(match.start() + (stuck.end() if stuck else 0), match.end(), "EMAIL")
         yield from (Found(*match.span(), "EMAIL") for match in _EMAIL_SLIPPED.finditer(text))
-    for match in _EMAIL_SPOKEN.finditer(text):
+    for match in _EMAIL_SPOKEN.finditer(text) if _AT_SAID.search(text) else ():
         placed = match.group("at") and match.group("dot").strip() == "."
         if not placed or _MAIL_SAID.search(text, max(0, match.start() - 40), match.start()):
             yield Found(*match.span(), "EMAIL")
@@ -204,6 +209,7 @@ def _secrets(text: str) -> Iterator[Found]:
         if _OPENS.search(match.group()):
             yield Found(*match.span(), "SECRET")
     yield from (Found(*match.span(), "SECRET") for match in _KEY.finditer(text))
+    yield from (Found(*match.span("value"), "SECRET") for match in _CODE_OF_SMS.finditer(text))
     for match in _SAID_SECRET.finditer(text):
         value = match.group("value")
         named = any(mark in match.group("link") for mark in ":=")

@@ -40,6 +40,10 @@ _SERIES = re.compile(
     r"(?!\w)",
     re.IGNORECASE,
 )
+#: The number first.
+_SERIES_LAST = re.compile(
+    r"(?<!\w)\d{3}\s?\d{3}[\s,;]{1,3}сер(?:ия|ии|\.)?\s?:?\s?(?:паспорта\s)?\d{2}\s?\d{2}(?!\w)", re.IGNORECASE
+)
 _FOREIGN_PASSPORT = re.compile(
     r"(?<!\w)(?:\d{2}\s?(?:№\s?)?\d{7}|[A-Z]{1,2}\s?\d{6,8}|\d{9}|(?=\w*\d\w*\d)[A-Z]\w{7}\d)(?!\w)", re.I
 )
@@ -70,7 +74,7 @@ def numbers(text: str) -> Iterator[Found]:
         for match in pattern.finditer(text):
             if topic_of(text, *match.span()) == topic:
                 yield Found(*match.span(), kind)
-    for match in _SERIES.finditer(text):
+    for match in (*_SERIES.finditer(text), *_SERIES_LAST.finditer(text)):
         if topic_of(text, *match.span()) not in ("licence", "policy", "id"):
             yield Found(*match.span(), "PASSPORT")
     for match in _DEPARTMENT.finditer(text):

@@ -68,6 +68,12 @@ _NAMES = (
     re.compile(rf"(?<!\w)(?:{_CAP}\s+)?{_CAP}\s+{_PATRONYMIC}(?:\s+{_CAP})?(?!\w)"),
     re.compile(rf"(?<!\w){_CAP}\s+[А-ЯЁ]\.\s?[А-ЯЁ]\.(?!\w)"),
     re.compile(rf"(?<!\w)[А-ЯЁ]\.\s?[А-ЯЁ]\.\s?{_CAP}(?!\w)"),
+    # as a summary of the conversation calls them
+    re.compile(
+        r"(?<!\w)(?i:customer|client|buyer|клиент\w{0,3}|покупател\w{0,3})\s"
+        r"(?P<value>(?!(?:Service|Support|Care|Relations)\b)"
+        rf"(?:[A-Z][a-z]+|{_CAP})\s(?:[A-Z][a-z’']+(?:[A-Z][a-z]+)?|{_CAP}))(?!\w)"
+    ),
     re.compile(r"(?<!\w)(?:Mr|Mrs|Ms|Miss|Dr)\.?\s+[A-Z][a-z]+(?:[\s\-][A-Z][a-z]+)?(?!\w)"),
 )
 _SURNAME_END = r"(?:ов|ев|ёв|ин|ын|ий|ой|ко|ук|юк|ова|ева|ёва|ина|ына|ая|ян|дзе|швили|уллин|ич)(?:а|у|ой|ым|ому)?"
@@ -93,7 +99,8 @@ _CALLED = re.compile(
     r"(?<!\w)(?:(?i:меня зовут|зовут меня|мо[её] имя|фио|ф\.и\.о\.?|фамилия(?:,? имя)?(?:,? отчество)?|имя|"
     r"получател[ья]|контактное лицо|на имя|на фамилию|с уважением|отправитель|владелец(?: карты)?|пациент|"
     r"my name is|name(?:d)?|full name|surname|last name|first name|recipient|cardholder|card holder|passenger|guest|"
-    r"under the name(?: of)?|(?:best |kind |warm )?regards|sincerely|cheers|this is|i am|i'm|it's))"
+    r"under the name(?: of)?|(?:best |kind |warm )?regards|"
+    r"(?:many )?thanks(?=,\s*\n)|thank you(?=,\s*\n)|sincerely|cheers|this is|i am|i'm|it's))"
     r"\s*[:,\-–—=]?\s*(?P<value>(?:[А-ЯЁA-Z][а-яёa-zA-Z'’\-]+)(?:\s+(?:[А-ЯЁA-Z][а-яёa-zA-Z'’\-]*\.?)){0,2})"
 )
 _CALLED_LOWER = re.compile(
@@ -170,7 +177,8 @@ _ADDRESSES = (
 def people(text: str) -> Iterator[Found]:
     """Names, dates of birth, postal addresses and car plates."""
     for pattern in (*_NAMES, *_FULL_NAMES):
-        yield from (Found(*match.span(), "NAME") for match in pattern.finditer(text))
+        for match in pattern.finditer(text):
+            yield Found(*match.span("value" if "value" in pattern.groupindex else 0), "NAME")
     for pattern in (_CONTACT, _HOLDER):
         yield from (Found(*match.span("value"), "NAME") for match in pattern.finditer(text))
     for pattern in (_CALLED, _CALLED_LOWER, _I_AM):

@@ -30,7 +30,7 @@ _WORDS: dict[Topic, str] = {
     "phone": (
         r"тел|телефон\w*|рабоч(?:ий|ему)|домашн(?:ий|ему)|моб|мобильн\w*|сотов\w*|"
         r"звон\w*|позвон\w*|перезвон\w*|наб(?:ерите|рать)|смс|sms|"
-        r"whats?app|ватсап\w*|вотсап\w*|вацап\w*|viber|вайбер\w*|telegram|телеграм\w*|phones?|mobile|cell|calls?|"
+        r"whats?app|ватсап\w*|вотсап\w*|вацап\w*|viber|вайбер\w*|telegram|телеграм\w*|phones?|mobile|cell|landline|calls?|"
         r"call me|text me|reach me|ring|tel|dial|факс|fax|"
         r"мо(?:й|его|ему|ём|ем) номер\w*|наш номер\w*|номер для связи|my (?:number|no)|our number"
     ),
@@ -53,8 +53,8 @@ _WORDS: dict[Topic, str] = {
     ),
     "id": (
         r"ssn|social security(?: number)?|national insurance(?: number)?|nino|nin|ni|огрнип|иин|жсн|iin|"
-        r"vin|вин(?:\W?код\w*)?|удостоверени\w* личности|уд\. ?личности|(?:national )?id card|"
-        r"identity card|national id|"
+        r"(?:vin|вин)(?:\W?(?:код\w*|code|number|номер))?(?: (?:машины|авто\w*))?|"
+        r"удостоверени\w* личности|уд\. ?личности|(?:national )?id card|identity card|national id|"
         r"стс|птс|техпаспорт\w*|свидетельств\w* о регистрации|"
         r"свидетельств\w* о рождении|birth certificate|военн\w* билет\w*|внж|вид на жительство|residence permit"
     ),
