@@ -46,6 +46,8 @@ _BORN = re.compile(
     r"birth\s?(?:day|date)?|dob|d\.o\.b)(?!\w)[^\d;\n]{0,32}\Z",
     re.IGNORECASE,
 )
+#: Looked for first: few texts have it.
+_BIRTH = re.compile(r"ро[жд]|д[./]?\s?р(?!\w)|born|birth|dob", re.IGNORECASE)
 _OF_BIRTH = re.compile(
     r"\s?(?:г(?:ода|\.)?)?[\s,]*(?:\(?(?:мо[яй]\s)?(?:г\.\s?р|р\.|рождения|д\.\s?р|др(?!\w)|дата рожд)|"
     r"г\.р|(?:is|это)\s(?:my|мой|моя)\s"
@@ -80,15 +82,15 @@ _SURNAME_END = r"(?:ов|ев|ёв|ин|ын|ий|ой|ко|ук|юк|ова|е�
 _SHORT_SURNAME = r"Ли|Ким|Пак|Цой|Тен|Хан|Шин|Цай"
 _CASE = r"(?:а|у|ом|е|ы|и|ой|ей|ю|я|ем)?"
 _GIVEN = rf"(?:{'|'.join(sorted(GIVEN, key=len, reverse=True))}){_CASE}"
-#: A given name beside a word that may be a surname; in small letters only with a patronymic.
+#: A given name beside a word that may be a surname; in small letters only with a patronymic, which has these in it.
 _FULL_NAMES = (
     re.compile(rf"(?<!\w)(?-i:(?=[А-ЯЁ]))(?i:{_GIVEN})[^\S\n]{_CAP}(?!\w)"),
     re.compile(rf"(?<!\w)(?:[А-ЯЁ][а-яё\-]*{_SURNAME_END}|{_SHORT_SURNAME})[^\S\n](?=[А-ЯЁ])(?i:{_GIVEN})(?!\w)"),
-    re.compile(
-        rf"(?<!\w)(?:[а-яё]+{_SURNAME_END}\s)?{_GIVEN}"
-        r"\s[а-яё]+(?:ович|евич|ьич|овн|евн|иничн|ичн)(?:а|у|ем|е|ы|ой)?(?!\w)",
-        re.IGNORECASE,
-    ),
+)
+_SMALL_NAME = re.compile(
+    rf"(?<!\w)(?:[а-яё]+{_SURNAME_END}\s)?{_GIVEN}"
+    r"\s[а-яё]+(?:ович|евич|ьич|овн|евн|иничн|ичн)(?:а|у|ем|е|ы|ой)?(?!\w)",
+    re.IGNORECASE,
 )
 #: What the engine itself writes for a contact that a customer sends.
 _CONTACT = re.compile(r"(?m)^(?:\w{1,12}: )?(?:Контакт|Contact): (?!\+?\d)(?P<value>[^\n,]{1,200})")
@@ -176,7 +178,9 @@ _ADDRESSES = (
 
 def people(text: str) -> Iterator[Found]:
     """Names, dates of birth, postal addresses and car plates."""
-    for pattern in (*_NAMES, *_FULL_NAMES):
+    small = text.lower()
+    patronymic = (_SMALL_NAME,) if "ич" in small or "вн" in small else ()
+    for pattern in (*_NAMES, *_FULL_NAMES, *patronymic):
         for match in pattern.finditer(text):
             yield Found(*match.span("value" if "value" in pattern.groupindex else 0), "NAME")
     for pattern in (_CONTACT, _HOLDER):
@@ -185,7 +189,8 @@ def people(text: str) -> Iterator[Found]:
         for match in pattern.finditer(text):
             if match.group("value").split()[0].lower() not in _NO_NAME:
                 yield Found(*match.span("value"), "NAME")
-    for match in (*_DATE.finditer(text), *_SAID_DATE.finditer(text)):
+    said = _SAID_DATE.finditer(text) if _BIRTH.search(text) else ()
+    for match in (*_DATE.finditer(text), *said):
         if _OF_BIRTH.match(text, match.end()) or _BORN.search(text[max(0, match.start() - 48) : match.start()]):
             yield Found(*match.span(), "BIRTHDATE")
     for pattern in _ADDRESSES:

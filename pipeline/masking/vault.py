@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 
 from pipeline.masking.recognise import recognise
@@ -114,10 +114,9 @@ class Vault:
     def _repeated(self, text: str) -> list[Found]:
         """Values that were recognised elsewhere, word for word."""
         return [
-            Found(match.start(), match.end(), kind)
+            Found(start, start + len(value), kind)
             for value, kind in self._writings.items()
-            if value in text
-            for match in re.finditer(rf"(?<!\w){re.escape(value)}(?!\w)", text)
+            for start in _standing_alone(value, text)
         ]
 
     def _mark(self, kind: Kind, value: str) -> str:
@@ -137,6 +136,16 @@ class Vault:
 def _short(text: str) -> list[Found]:
     """The rules of a prompt, passages and earlier lines come again and again."""
     return recognise(text)
+
+
+def _standing_alone(value: str, text: str) -> Iterator[int]:
+    """Where a value begins that is no part of a longer word; there may be thousands of values to look for."""
+    start = text.find(value)
+    while start >= 0:
+        around = text[max(start - 1, 0) : start] + text[start + len(value) : start + len(value) + 1]
+        if not any(char.isalnum() or char == "_" for char in around):
+            yield start
+        start = text.find(value, start + 1)
 
 
 def _alike(text: str) -> list[Found]:

@@ -12,6 +12,8 @@ from pipeline.llm import Audio, Completion, OnText, Transcript
 from pipeline.masking import MaskingModel
 from pipeline.masking.reach import is_outside, masks
 from pipeline.masking.vault import Vault
+from pipeline.prompt_check import SAMPLE
+from pipeline.prompts import load, names
 from pipeline.turn import Usage
 from ragline.settings import Settings
 
@@ -75,6 +77,24 @@ def test_a_spoken_number_is_the_same_and_a_long_list_has_a_mark_for_each() -> No
     assert "@" not in str(inner.seen[1][1]["content"])
     assert many in found.text
     assert "EMAIL" not in found.text + "".join(told)
+
+
+SAID = "тел восемь девятьсот шестнадцать сто двадцать три сорок пять шестьдесят семь, ИНН 500100732259, заказ 4500123"
+
+
+@pytest.mark.parametrize("name", [name for name in names() if {"summary", "question", "words"} & load(name).accepts])
+def test_every_template_sends_what_a_customer_said_masked_and_its_own_words_as_they_are(name: str) -> None:
+    inner, template = Scripted(lambda shown: "ok"), load(name)
+    own = {"summary": SAID, "question": SAID, "words": SAID, "answer": SAID, "shown": SAID}
+    given = {**SAMPLE, **own, "history": [("customer", SAID), ("assistant", SAID)]}
+    plain = template.messages(**{name: given[name] for name in template.accepts})
+    MaskingModel(inner).complete(plain, max_tokens=9)
+    sent = "\n".join(str(message["content"]) for message in inner.seen[0])
+    assert "девятьсот" not in sent
+    assert "500100732259" not in sent
+    masked = "тел [PHONE_1], ИНН [INN_1], заказ 4500123"
+    for message in plain:
+        assert str(message["content"]).replace(SAID, masked) in sent
 
 
 def test_without_personal_data_nothing_is_changed() -> None:
