@@ -6,7 +6,7 @@ Names and addresses have no fixed form. What is recognised are the forms people 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pipeline.masking.given_names import GIVEN
 from pipeline.masking.spans import Found
@@ -179,7 +179,7 @@ _ADDRESSES = (
 def people(text: str) -> Iterator[Found]:
     """Names, dates of birth, postal addresses and car plates."""
     small = text.lower()
-    patronymic = (_SMALL_NAME,) if "ич" in small or "вн" in small else ()
+    patronymic: tuple[re.Pattern[str], ...] = (_SMALL_NAME,) if "ич" in small or "вн" in small else ()
     for pattern in (*_NAMES, *_FULL_NAMES, *patronymic):
         for match in pattern.finditer(text):
             yield Found(*match.span("value" if "value" in pattern.groupindex else 0), "NAME")
@@ -189,7 +189,7 @@ def people(text: str) -> Iterator[Found]:
         for match in pattern.finditer(text):
             if match.group("value").split()[0].lower() not in _NO_NAME:
                 yield Found(*match.span("value"), "NAME")
-    said = _SAID_DATE.finditer(text) if _BIRTH.search(text) else ()
+    said: Iterable[re.Match[str]] = _SAID_DATE.finditer(text) if _BIRTH.search(text) else ()
     for match in (*_DATE.finditer(text), *said):
         if _OF_BIRTH.match(text, match.end()) or _BORN.search(text[max(0, match.start() - 48) : match.start()]):
             yield Found(*match.span(), "BIRTHDATE")
