@@ -22,8 +22,8 @@ _HIDDEN_KEYS = frozenset(
     {"text", "token", "password", "secret", "key", "authorization", "question", "answer", "body"}
     | {"prompt", "content", "caption", "transcript", "query", "email", "phone"}
 )
-#: Values of these say which row, task or moment is meant, and look like numbers of other things.
-_PLAIN_KEYS = frozenset({"id", "ids", "timestamp", "level", "logger"})
+#: Values of these say which row, task, moment or amount is meant, and look like numbers of other things.
+_PLAIN_KEYS = frozenset({"id", "ids", "timestamp", "level", "logger", "bot", "bytes", "size"})
 #: A Telegram bot token or a bearer key inside any string, e.g. in the text of an HTTP client's exception.
 _SECRET_SHAPES = re.compile(
     r"(?<!\d)\d{5,}:[A-Za-z0-9_-]{4,}|(?i:bearer)\s+[\w.~+/=-]{6,}|sk-[\w-]{6,}|(?<=/umnico/)[^/\s]+/[^/\s]+"
@@ -37,6 +37,8 @@ _STAYS = re.compile(
     r"((?<![\w-])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![\w-])|\d{4}-\d\d-\d\d[T ]\d\d:[\d:.+]*|"
     r"(?<![\w.])\d{1,5}\.\d+(?:e-?\d+)?(?![\w.-]))"
 )
+#: A whole number of nine digits; a telephone may come as one.
+_LONG = 10**8
 #: The shortest credential, address or number that is looked for.
 _SHORTEST = 6
 #: Objects whose text is a value of ours.
@@ -65,16 +67,22 @@ def redact(text: str) -> str:
     return "".join(pieces)
 
 
+def _is_plain(key: str) -> bool:
+    return key in _PLAIN_KEYS or key.endswith(("_id", "_ids"))
+
+
 def redacted(key: str, value: Any) -> Any:
     """What may be written of a value with this name. Objects that are not plain data are written as their text."""
     if key in _HIDDEN_KEYS:
         return "***"
     if isinstance(value, str):
-        return mask(value) if key in _PLAIN_KEYS or key.endswith(("_id", "_ids")) else redact(value)
+        return mask(value) if _is_plain(key) else redact(value)
+    if isinstance(value, int) and abs(value) >= _LONG and not _is_plain(key):
+        return "<number>"
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, Mapping):
-        return {name: redacted(str(name), one) for name, one in value.items()}
+        return {redact(str(name)): redacted(str(name), one) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [redacted(key, one) for one in value]
     if isinstance(value, BaseException):

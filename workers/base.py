@@ -40,9 +40,14 @@ class BaseTask(Task):  # type: ignore[misc]
             except TransientError as error:
                 delay = error.retry_after or min(2.0 ** min(self.request.retries, 4), 15.0)
                 log.warning("task_postponed", seconds=delay, error=str(error))
-                raise self.retry(exc=error, countdown=delay) from error
-            except (RaglineError, CeleryError, TaskPredicate):
+                raise self.retry(exc=error, countdown=delay, throw=False) from None
+            except (CeleryError, TaskPredicate):
                 raise
+            except RaglineError as error:
+                # Celery sends the whole chain of a traceback to Flower, and its first link may quote a customer
+                if error.__cause__ or error.__context__:
+                    log.exception("task_failed")
+                raise error from None
             except Exception as error:
                 # Celery and Flower show an error's text, and a foreign one may quote a customer
                 log.exception("task_crashed")

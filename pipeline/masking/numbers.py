@@ -18,9 +18,11 @@ _D = r"[\-‐‑‒–—−]"
 _GAP = rf"(?:[^\S\n]|{_D}|[.])?"
 
 #: Four groups of four, and digits in one piece, are a number of their own, whatever number follows.
-_FOUR_FOURS = rf"\d{{4}}(?:(?:\s|{_D})\d{{4}}){{3}}"
+_FOUR_FOURS = rf"\d{{4}}(?:(?:\s{{1,2}}|{_D})\d{{4}}){{3}}"
 _CARD = re.compile(rf"(?<![\w+])(?:{_FOUR_FOURS}(?!\w|{_D}\d)|\d{{14,19}}(?!\w)|\d(?:{_GAP}\d){{13,18}}(?!\w))")
 _GROUPED_BY_FOUR = re.compile(rf"{_FOUR_FOURS}(?:(?:\s|{_D})\d{{2,3}})?")
+#: As banks show it.
+_HIDDEN_CARD = re.compile(r"(?<!\w)\d{4}[\s\-]?(?:\d\d)?(?:[\s\-]?[*•xхXХ]{2,4}){2,3}[\s\-]?\d{4}(?!\w)")
 _ACCOUNT = re.compile(r"(?<!\w)\d(?:[^\S\n]|[.\-])?(?:\d(?:[^\S\n]|[.\-])?){18}\d(?!\w)")
 _FOREIGN_ACCOUNT = re.compile(r"(?<!\w)(?:\d{6,17}|\d(?:[ \-]?\d){5,16})(?!\w)")
 _SORT_CODE = re.compile(r"sort code\W{0,3}(?:is\s)?(?P<value>\d\d[ \-]?\d\d[ \-]?\d\d)(?!\w)", re.IGNORECASE)
@@ -38,6 +40,10 @@ _SERIES = re.compile(
     r"(?!\w)",
     re.IGNORECASE,
 )
+#: The number first.
+_SERIES_LAST = re.compile(
+    r"(?<!\w)\d{3}\s?\d{3}[\s,;]{1,3}сер(?:ия|ии|\.)?\s?:?\s?(?:паспорта\s)?\d{2}\s?\d{2}(?!\w)", re.IGNORECASE
+)
 _FOREIGN_PASSPORT = re.compile(
     r"(?<!\w)(?:\d{2}\s?(?:№\s?)?\d{7}|[A-Z]{1,2}\s?\d{6,8}|\d{9}|(?=\w*\d\w*\d)[A-Z]\w{7}\d)(?!\w)", re.I
 )
@@ -53,6 +59,7 @@ _POLICY = re.compile(
 )
 _ID = re.compile(
     r"(?<!\w)(?:\d{3}[-\s]?\d{2}[-\s]?\d{4}|[A-Z]{2}\s?\d{2}\s?\d{2}\s?\d{2}\s?[A-D]|\d{12,15}|"
+    r"(?=\w*\d)[A-HJ-NPR-Z\d]{17}|\d{8,10}|\d{6}\s\d{6}|\d{2}\s?(?:\d{2}|[А-Я]{2})\s?\d{6}|"
     r"[IVXLCIХУ]{1,5}[-–\s][А-Я]{2}[\s,]*(?:№\s?)?\d{6}|[А-Я]{2}\s?(?:№\s?)?\d{7}|\d{2}\s?(?:№\s?)?\d{7})(?!\w)",
     re.IGNORECASE,
 )
@@ -67,7 +74,7 @@ def numbers(text: str) -> Iterator[Found]:
         for match in pattern.finditer(text):
             if topic_of(text, *match.span()) == topic:
                 yield Found(*match.span(), kind)
-    for match in _SERIES.finditer(text):
+    for match in (*_SERIES.finditer(text), *_SERIES_LAST.finditer(text)):
         if topic_of(text, *match.span()) not in ("licence", "policy", "id"):
             yield Found(*match.span(), "PASSPORT")
     for match in _DEPARTMENT.finditer(text):
@@ -87,6 +94,7 @@ _BY_TOPIC: tuple[tuple[re.Pattern[str], Kind, str], ...] = (
 
 
 def _cards(text: str) -> Iterator[Found]:
+    yield from (Found(*match.span(), "CARD") for match in _HIDDEN_CARD.finditer(text))
     for match in _CARD.finditer(text):
         digits = digits_of(match.group())
         real = checksums.luhn(digits) and _is_issued(digits)

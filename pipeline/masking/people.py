@@ -6,8 +6,9 @@ Names and addresses have no fixed form. What is recognised are the forms people 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from pipeline.masking.given_names import GIVEN
 from pipeline.masking.spans import Found
 from pipeline.masking.topics import is_order, topic_of
 
@@ -23,12 +24,30 @@ _DATE = re.compile(
     rf"(?:{_MONTH})\.?\s{_DAY}(?:st|nd|rd|th)?,?\s\d{{4}})(?!\w)",
     re.IGNORECASE,
 )
+_COUNT = (
+    r"(?:перв|втор|трет|четв[её]рт|пят|шест|седьм|восьм|девят|десят|сорок|девянос|два|три|четыре|сем|восем|"
+    r"(?:один|две|три|четыр|пят|шест|сем|восем|девят)надцат|двадцат|тридцат|тысяч)[а-яё]*"
+)
+_EN_COUNT = (
+    r"(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|thousand|"
+    r"(?:thir|four|fif|six|seven|eigh|nine)teen(?:th)?|(?:twen|thir|for|fif|six|seven|eigh|nine)t(?:y|ieth)|"
+    r"one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|oh|and)"
+)
+#: A date as it is said; the year may have been written in figures.
+_SAID_DATE = re.compile(
+    rf"(?<!\w)(?:(?:{_COUNT}\s){{1,2}}(?:{_MONTH})(?:\s(?:{_COUNT}|\d{{2,4}}(?!\d))){{1,6}}(?:\sгода)?|"
+    rf"(?:the\s)?(?:{_EN_COUNT}[\s\-]){{1,2}}(?:of\s)?(?:{_MONTH})(?:,?[\s\-](?:{_EN_COUNT}|\d{{4}})){{1,5}}|"
+    rf"(?:{_MONTH})\s(?:the\s)?{_EN_COUNT}(?:,?[\s\-](?:{_EN_COUNT}|\d{{4}})){{1,6}})(?!\w)",
+    re.IGNORECASE,
+)
 #: Ends right before the date: another number between them would be what the words are about.
 _BORN = re.compile(
     r"(?<!\w)(?:рожд[её]н\w*|рождени\w*|родил\w*|д[./]?\s?р\.?|дата рожд\w*\.?|born|"
     r"birth\s?(?:day|date)?|dob|d\.o\.b)(?!\w)[^\d;\n]{0,32}\Z",
     re.IGNORECASE,
 )
+#: Looked for first: few texts have it.
+_BIRTH = re.compile(r"ро[жд]|д[./]?\s?р(?!\w)|born|birth|dob", re.IGNORECASE)
 _OF_BIRTH = re.compile(
     r"\s?(?:г(?:ода|\.)?)?[\s,]*(?:\(?(?:мо[яй]\s)?(?:г\.\s?р|р\.|рождения|д\.\s?р|др(?!\w)|дата рожд)|"
     r"г\.р|(?:is|это)\s(?:my|мой|моя)\s"
@@ -41,7 +60,8 @@ _PLATE = re.compile(
     re.IGNORECASE,
 )
 _FOREIGN_PLATE = re.compile(
-    r"(?<!\w)(?:[A-Z]{2}\d{2}\s?[A-Z]{3}|[A-Z]{1,3}[\s\-]\d{3,4}[\s\-]?[A-Z]{0,2}|\d[A-Z]{3}\d{3})(?!\w)"
+    r"(?<!\w)(?:[A-Z]{2}\d{2}\s?[A-Z]{3}|[A-Z]{1,3}[\s\-]\d{3,4}[\s\-]?[A-Z]{0,2}|\d[A-Z]{3}\d{3}|"
+    r"\d{3}\s?[A-Z]{2,3}\s?\d{2})(?!\w)"
 )
 
 _CAP = r"[А-ЯЁ][а-яё]+(?:-[А-ЯЁа-яё]+)*"
@@ -50,18 +70,44 @@ _NAMES = (
     re.compile(rf"(?<!\w)(?:{_CAP}\s+)?{_CAP}\s+{_PATRONYMIC}(?:\s+{_CAP})?(?!\w)"),
     re.compile(rf"(?<!\w){_CAP}\s+[А-ЯЁ]\.\s?[А-ЯЁ]\.(?!\w)"),
     re.compile(rf"(?<!\w)[А-ЯЁ]\.\s?[А-ЯЁ]\.\s?{_CAP}(?!\w)"),
+    # as a summary of the conversation calls them
+    re.compile(
+        r"(?<!\w)(?i:customer|client|buyer|клиент\w{0,3}|покупател\w{0,3})\s"
+        r"(?P<value>(?!(?:Service|Support|Care|Relations)\b)"
+        rf"(?:[A-Z][a-z]+|{_CAP})\s(?:[A-Z][a-z’']+(?:[A-Z][a-z]+)?|{_CAP}))(?!\w)"
+    ),
     re.compile(r"(?<!\w)(?:Mr|Mrs|Ms|Miss|Dr)\.?\s+[A-Z][a-z]+(?:[\s\-][A-Z][a-z]+)?(?!\w)"),
+)
+_SURNAME_END = r"(?:ов|ев|ёв|ин|ын|ий|ой|ко|ук|юк|ова|ева|ёва|ина|ына|ая|ян|дзе|швили|уллин|ич)(?:а|у|ой|ым|ому)?"
+_SHORT_SURNAME = r"Ли|Ким|Пак|Цой|Тен|Хан|Шин|Цай"
+_CASE = r"(?:а|у|ом|е|ы|и|ой|ей|ю|я|ем)?"
+_GIVEN = rf"(?:{'|'.join(sorted(GIVEN, key=len, reverse=True))}){_CASE}"
+#: A given name beside a word that may be a surname; in small letters only with a patronymic, which has these in it.
+_FULL_NAMES = (
+    re.compile(rf"(?<!\w)(?-i:(?=[А-ЯЁ]))(?i:{_GIVEN})[^\S\n]{_CAP}(?!\w)"),
+    re.compile(rf"(?<!\w)(?:[А-ЯЁ][а-яё\-]*{_SURNAME_END}|{_SHORT_SURNAME})[^\S\n](?=[А-ЯЁ])(?i:{_GIVEN})(?!\w)"),
+)
+_SMALL_NAME = re.compile(
+    rf"(?<!\w)(?:[а-яё]+{_SURNAME_END}\s)?{_GIVEN}"
+    r"\s[а-яё]+(?:ович|евич|ьич|овн|евн|иничн|ичн)(?:а|у|ем|е|ы|ой)?(?!\w)",
+    re.IGNORECASE,
+)
+#: What the engine itself writes for a contact that a customer sends.
+_CONTACT = re.compile(r"(?m)^(?:\w{1,12}: )?(?:Контакт|Contact): (?!\+?\d)(?P<value>[^\n,]{1,200})")
+_HOLDER = re.compile(
+    r"(?<!\w)(?i:держател[ья]|cardholder|card holder|holder)\W{1,3}(?P<value>[A-Z]{2,20}\s[A-Z]{2,20})(?!\w)"
 )
 _CALLED = re.compile(
     r"(?<!\w)(?:(?i:меня зовут|зовут меня|мо[её] имя|фио|ф\.и\.о\.?|фамилия(?:,? имя)?(?:,? отчество)?|имя|"
     r"получател[ья]|контактное лицо|на имя|на фамилию|с уважением|отправитель|владелец(?: карты)?|пациент|"
     r"my name is|name(?:d)?|full name|surname|last name|first name|recipient|cardholder|card holder|passenger|guest|"
-    r"under the name(?: of)?|(?:best |kind |warm )?regards|sincerely|cheers|this is|i am|i'm|it's))"
+    r"under the name(?: of)?|(?:best |kind |warm )?regards|"
+    r"(?:many )?thanks(?=,\s*\n)|thank you(?=,\s*\n)|sincerely|cheers|this is|i am|i'm|it's))"
     r"\s*[:,\-–—=]?\s*(?P<value>(?:[А-ЯЁA-Z][а-яёa-zA-Z'’\-]+)(?:\s+(?:[А-ЯЁA-Z][а-яёa-zA-Z'’\-]*\.?)){0,2})"
 )
 _CALLED_LOWER = re.compile(
     r"(?<!\w)(?:меня зовут|my name is|фио:)\s+"
-    r"(?P<value>[а-яёa-z\-]{2,20}(?:\s+[а-яё]+(?:вич|вна|ова|ев|ов|ева|ин|ина))?)",
+    r"(?P<value>[а-яёa-z\-]{2,20}(?:\s+[а-яё]+(?:вич|вна|ова|ев|ов|ева|ин|ина)){0,2})",
     re.I,
 )
 _I_AM = re.compile(r"(?<!\w)[Яя]\s(?P<value>[А-ЯЁ][а-яё]{2,}(?:\s[А-ЯЁ][а-яё]+)?)(?=[,.!;]|\sиз\s)")
@@ -94,10 +140,15 @@ _ADDRESSES = (
     re.compile(rf"(?<!\w){_TOWN}(?i:{_STREET})(?:\.\s?|\s){_WORD}(?:\s{_WORD}){{0,3}}[\s,]*(?i:{_HOUSE})(?!\w)(?i:{_REST})"),
     # улица ленина дом 5 кв 12
     re.compile(
-        rf"(?<!\w){_STREET}(?:\.\s?|\s)[а-яё\-]+(?:\s[а-яё\-]+){{0,2}}[\s,]+(?:д(?:ом)?\.?\s*)\d{{1,4}}\s?(?:[а-я](?![а-яё]))?(?:/\d+)?(?!\w){_REST}",
+        rf"(?<!\w)(?:г\.?\s?[а-яё\-]{{3,30}}[\s,]{{1,2}})?{_STREET}(?:\.\s?|\s)[а-яё\-]+(?:-\d{{1,3}})?(?:\s[а-яё\-]+){{0,2}}[\s,]+(?:д(?:ом)?\.?\s*)\d{{1,4}}\s?(?:[а-я](?![а-яё]))?(?:/\d+)?(?!\w){_REST}",
         re.IGNORECASE,
     ),
     re.compile(rf"(?<!\w)ул(?:\.\s?|\s)[а-яё\-]+(?:\s[а-яё\-]+)?[\s,]+{_HOUSE}(?!\w){_REST}", re.IGNORECASE),
+    # пушкина 10 квартира 5
+    re.compile(r"(?<!\w)[а-яё\-]{4,30}[\s,]{1,2}(?:д(?:ом)?\.?\s?)?\d{1,4}[а-я]?[\s,]{1,2}"
+               r"кв(?:артира)?\.?\s?\d{1,4}(?!\w)", re.IGNORECASE),
+    # where somebody stands: degrees, as a location is written
+    re.compile(r"(?<![\w.])-?\d{1,3}\.\d{3,15}\s?[,; ]\s?-?\d{1,3}\.\d{3,15}(?![\w.])"),
     # Невский проспект, 28; Ленина ул. 5
     re.compile(rf"(?<!\w){_TOWN}[А-ЯЁ][а-яё\-]+(?:\s[А-ЯЁ][а-яё\-]+)?\s(?i:{_STREET})\.?[\s,]+(?i:{_HOUSE})(?!\w)(?i:{_REST})"),
     # Казань, Баумана 44-12; with a flat or after a word that says so
@@ -127,13 +178,19 @@ _ADDRESSES = (
 
 def people(text: str) -> Iterator[Found]:
     """Names, dates of birth, postal addresses and car plates."""
-    for pattern in _NAMES:
-        yield from (Found(*match.span(), "NAME") for match in pattern.finditer(text))
+    small = text.lower()
+    patronymic: tuple[re.Pattern[str], ...] = (_SMALL_NAME,) if "ич" in small or "вн" in small else ()
+    for pattern in (*_NAMES, *_FULL_NAMES, *patronymic):
+        for match in pattern.finditer(text):
+            yield Found(*match.span("value" if "value" in pattern.groupindex else 0), "NAME")
+    for pattern in (_CONTACT, _HOLDER):
+        yield from (Found(*match.span("value"), "NAME") for match in pattern.finditer(text))
     for pattern in (_CALLED, _CALLED_LOWER, _I_AM):
         for match in pattern.finditer(text):
             if match.group("value").split()[0].lower() not in _NO_NAME:
                 yield Found(*match.span("value"), "NAME")
-    for match in _DATE.finditer(text):
+    said: Iterable[re.Match[str]] = _SAID_DATE.finditer(text) if _BIRTH.search(text) else ()
+    for match in (*_DATE.finditer(text), *said):
         if _OF_BIRTH.match(text, match.end()) or _BORN.search(text[max(0, match.start() - 48) : match.start()]):
             yield Found(*match.span(), "BIRTHDATE")
     for pattern in _ADDRESSES:

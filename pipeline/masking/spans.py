@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.masking.reading import read
+
 Kind = Literal[
     "PHONE",
     "EMAIL",
@@ -51,7 +53,7 @@ def canonical(kind: Kind, text: str) -> str:
     """What two writings of one value have in common: ``8 (916) 123-45-67`` and ``+7 916 123 45 67`` are one phone."""
     if kind not in _NUMERIC:
         return re.sub(r"[\s.,]+", " ", text).casefold().strip()
-    digits = digits_of(text)
+    digits = digits_of(read(text).text)
     return f"7{digits[1:]}" if kind == "PHONE" and len(digits) == 11 and digits[0] == "8" else digits
 
 

@@ -13,7 +13,7 @@ from pipeline.masking.spans import digits_of
 
 Topic = Literal[
     "order", "phone", "card", "passport", "inn", "snils", "account", "bik", "licence", "policy", "plate", "id", "price",
-    "version",
+    "version", "company",
 ]  # fmt: skip
 
 #: Characters looked at before and after a number.
@@ -30,12 +30,13 @@ _WORDS: dict[Topic, str] = {
     "phone": (
         r"тел|телефон\w*|рабоч(?:ий|ему)|домашн(?:ий|ему)|моб|мобильн\w*|сотов\w*|"
         r"звон\w*|позвон\w*|перезвон\w*|наб(?:ерите|рать)|смс|sms|"
-        r"whats?app|ватсап\w*|вотсап\w*|вацап\w*|viber|вайбер\w*|telegram|телеграм\w*|phones?|mobile|cell|calls?|"
-        r"call me|text me|reach me|ring|tel|dial|факс|fax"
+        r"whats?app|ватсап\w*|вотсап\w*|вацап\w*|viber|вайбер\w*|telegram|телеграм\w*|phones?|mobile|cell|landline|calls?|"
+        r"call me|text me|reach me|ring|tel|dial|факс|fax|"
+        r"мо(?:й|его|ему|ём|ем) номер\w*|наш номер\w*|номер для связи|my (?:number|no)|our number"
     ),
     "card": r"карт(?:а|ы|е|у|ой|очк\w*)|cards?|visa|виза|mastercard|мастеркард|maestro|мир|pan",
-    "passport": r"паспорт\w*|загран\w*|passports?",
-    "inn": r"инн|inn|taxpayer\w*|tax id|tin",
+    "passport": r"паспорт\w*|пасп|загран\w*|passports?",
+    "inn": r"(?:инн|inn)\s?[/\\]\s?(?:кпп|огрн)|инн|inn|taxpayer\w*|tax (?:id|number|no)|налогов\w* номер\w*|tin",
     "snils": r"снилс\w*|snils|пенсионн\w* (?:свидетельств\w*|страхов\w*)",
     "account": (
         r"р\s?/\s?сч?|к\s?/\s?сч?|р\.с|сч[её]т(?:а|у|ом|е)?|рсч[её]т|расч[её]тн\w*|"
@@ -51,9 +52,13 @@ _WORDS: dict[Topic, str] = {
         r"гос\W?номер\w*|г/н|номер\w* (?:машин\w*|авто\w*)|автомобил\w*|машин\w*|авто|plates?|car|reg(?:istration)?"
     ),
     "id": (
-        r"ssn|social security(?: number)?|national insurance(?: number)?|nino|ni|огрнип|огрн|иин|жсн|"
+        r"ssn|social security(?: number)?|national insurance(?: number)?|nino|nin|ni|огрнип|иин|жсн|iin|"
+        r"(?:vin|вин)(?:\W?(?:код\w*|code|number|номер))?(?: (?:машины|авто\w*))?|"
+        r"удостоверени\w* личности|уд\. ?личности|(?:national )?id card|identity card|national id|"
+        r"стс|птс|техпаспорт\w*|свидетельств\w* о регистрации|"
         r"свидетельств\w* о рождении|birth certificate|военн\w* билет\w*|внж|вид на жительство|residence permit"
     ),
+    "company": r"огрн|ogrn|кпп|kpp|окпо|октмо|окато",
     "version": r"верси\w*|version|прошивк\w*|firmware|build|ver",
     "price": r"цен\w*|сто(?:ит|имость\w*|ил\w*)|сумм\w*|price|costs?|total|amount|баланс\w*|руб\w*",
 }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 
 from pipeline.masking.recognise import recognise
@@ -37,13 +37,13 @@ _PLAIN = "|".join(_CALLED)
 _OPENING, _CLOSING = "[【{<", "]】}>"
 #: A mark in brackets, however it was rewritten, or bare as it was given; Markdown may have escaped it.
 _MARK = re.compile(
-    rf"\\?[\[【{{<]\s*(?:{_WORD})(?:\s|\\?_|[-:№#]){{0,3}}(?P<number>\d{{1,3}})\s*\\?[\]】}}>]"
-    rf"|(?<![\w\\])(?-i:(?P<bare>{_PLAIN}))\\?_(?P<bare_number>\d{{1,3}})(?!\w)",
+    rf"\\?[\[【{{<]\s*(?:{_WORD})(?:\s|\\?_|[-:№#]){{0,3}}(?P<number>\d{{1,5}})\s*\\?[\]】}}>]"
+    rf"|(?<![\w\\])(?-i:(?P<bare>{_PLAIN}))\\?_(?P<bare_number>\d{{1,5}})(?!\w)",
     re.IGNORECASE,
 )
 #: Characters after which an open bracket begins no mark any more.
 _LONGEST = 48
-_BARE_END = re.compile(r"(?<![\w\\])[A-Z]{1,12}(?:\\|\\?_\d{0,3})?\Z|\\\Z")
+_BARE_END = re.compile(r"(?<![\w\\])[A-Z]{1,12}(?:\\|\\?_\d{0,5})?\Z|\\\Z")
 #: Longest text whose identifiers are remembered beyond its turn, in characters.
 _KEPT = 4_000
 #: A value as short as this is not looked for where no words tell what it is.
@@ -114,10 +114,9 @@ class Vault:
     def _repeated(self, text: str) -> list[Found]:
         """Values that were recognised elsewhere, word for word."""
         return [
-            Found(match.start(), match.end(), kind)
+            Found(start, start + len(value), kind)
             for value, kind in self._writings.items()
-            if value in text
-            for match in re.finditer(rf"(?<!\w){re.escape(value)}(?!\w)", text)
+            for start in _standing_alone(value, text)
         ]
 
     def _mark(self, kind: Kind, value: str) -> str:
@@ -137,6 +136,16 @@ class Vault:
 def _short(text: str) -> list[Found]:
     """The rules of a prompt, passages and earlier lines come again and again."""
     return recognise(text)
+
+
+def _standing_alone(value: str, text: str) -> Iterator[int]:
+    """Where a value begins that is no part of a longer word; there may be thousands of values to look for."""
+    start = text.find(value)
+    while start >= 0:
+        around = text[max(start - 1, 0) : start] + text[start + len(value) : start + len(value) + 1]
+        if not any(char.isalnum() or char == "_" for char in around):
+            yield start
+        start = text.find(value, start + 1)
 
 
 def _alike(text: str) -> list[Found]:

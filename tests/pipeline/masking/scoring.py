@@ -56,8 +56,9 @@ def read_written(path: Path) -> list[Message]:
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line or line.startswith("#"):
             continue
-        parts = [(kind, value) for kind, value in _MARKED.findall(line)]
-        text = _MARKED.sub(r"\2", line).replace("\\n", "\n")
+        whole = line.replace("\\n", "\n")
+        parts = [(kind, value) for kind, value in _MARKED.findall(whole)]
+        text = _MARKED.sub(r"\2", whole)
         identifiers = tuple((kind, value) for kind, value in parts if kind)
         language = "ru" if re.search("[а-яё]", text.lower()) else "en"
         made.append(Message(language, text, identifiers, tuple(value for kind, value in parts if not kind)))

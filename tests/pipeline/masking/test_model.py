@@ -12,6 +12,8 @@ from pipeline.llm import Audio, Completion, OnText, Transcript
 from pipeline.masking import MaskingModel
 from pipeline.masking.reach import is_outside, masks
 from pipeline.masking.vault import Vault
+from pipeline.prompt_check import SAMPLE
+from pipeline.prompts import load, names
 from pipeline.turn import Usage
 from ragline.settings import Settings
 
@@ -61,6 +63,38 @@ def test_a_value_has_one_mark_however_it_is_written_and_in_every_call_of_a_turn(
     assert "phone is [PHONE_1], again [PHONE_1]; mail [EMAIL_1]. Order 123456789012" in first
     assert "write to [EMAIL_1] or [PHONE_1]" in second
     assert "[PHONE_1]" in inner.seen[0][0]["content"], "the model is told what marks are"
+
+
+def test_a_spoken_number_is_the_same_and_a_long_list_has_a_mark_for_each() -> None:
+    inner = Scripted(lambda shown: shown.partition("<customer")[2])
+    text = "Мой телефон 89161234567, то есть восемь девятьсот шестнадцать сто двадцать три сорок пять шестьдесят семь."
+    MaskingModel(inner).complete(asked(text), max_tokens=9)
+    assert "Мой телефон [PHONE_1], то есть [PHONE_1]." in str(inner.seen[0][1]["content"])
+    many = "\n".join(f"client{number}@mail.ru" for number in range(1_200))
+    told: list[str] = []
+    inner.step = 4_001
+    found = MaskingModel(inner).complete(asked(many), max_tokens=9, on_text=told.append)
+    assert "@" not in str(inner.seen[1][1]["content"])
+    assert many in found.text
+    assert "EMAIL" not in found.text + "".join(told)
+
+
+SAID = "тел восемь девятьсот шестнадцать сто двадцать три сорок пять шестьдесят семь, ИНН 500100732259, заказ 4500123"
+
+
+@pytest.mark.parametrize("name", [name for name in names() if {"summary", "question", "words"} & load(name).accepts])
+def test_every_template_sends_what_a_customer_said_masked_and_its_own_words_as_they_are(name: str) -> None:
+    inner, template = Scripted(lambda shown: "ok"), load(name)
+    own = {"summary": SAID, "question": SAID, "words": SAID, "answer": SAID, "shown": SAID}
+    given = {**SAMPLE, **own, "history": [("customer", SAID), ("assistant", SAID)]}
+    plain = template.messages(**{name: given[name] for name in template.accepts})
+    MaskingModel(inner).complete(plain, max_tokens=9)
+    sent = "\n".join(str(message["content"]) for message in inner.seen[0])
+    assert "девятьсот" not in sent
+    assert "500100732259" not in sent
+    masked = "тел [PHONE_1], ИНН [INN_1], заказ 4500123"
+    for message in plain:
+        assert str(message["content"]).replace(SAID, masked) in sent
 
 
 def test_without_personal_data_nothing_is_changed() -> None:

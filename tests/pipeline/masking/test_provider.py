@@ -20,7 +20,8 @@ from tests.support.fake_openai import Ask, FakeOpenAI
 from tests.support.personal_data import Message, messages
 
 PASSAGES = '<passages>\n<passage number="1">\nCall 8 800 555-35-35, we deliver daily.\n</passage>\n</passages>'
-#: A seed that no recogniser was written on.
+#: Fixed, so that a failure comes again. The forms of these messages are those the recognisers were written for; what is
+#: found of forms nobody had in mind is measured on messages written by hand, see docs/privacy.md.
 SEED = 2026
 
 

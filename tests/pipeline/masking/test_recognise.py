@@ -27,6 +27,9 @@ def test_messages_written_by_hand() -> None:
     assert [value for _, value, _ in found.missed] == ["7/7/77"]
     # a floor that reads as part of an address, and a bank's routing number
     assert sorted(value for _, value, _ in found.overmasked) == ["021000021", "9"]
+    careless = score(read_written(HERE / "careless.txt"))
+    assert careless.missed == []
+    assert [value for _, value, _ in careless.overmasked] == ["77УУ123456"], "the papers of a car"
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,12 @@ def test_messages_written_by_hand() -> None:
         ("Заказ на номер 89161234567", "Заказ на номер [PHONE]"),
         ("заказ 4111 1111 1111 1111", "заказ [CARD]"),
         ("цена 89 161 234 567 руб", "цена 89 161 234 567 руб"),
+        ("номер восемь девятьсот двадцать один, двести, сорок пять, ноль семь", "номер [PHONE]"),
+        ("my card is four one double one " + "one " * 12, "my card is [CARD] "),
+        ("заказ восемь девять один шесть один два три четыре пять шесть семь",) * 2,
+        ("куплю двести пятьдесят штук по тысяче триста",) * 2,
+        ("see you at shop.com",) * 2,
+        ("Контакт: Мама, +7 916 123-45-67", "Контакт: [NAME], [PHONE]"),
         ("сделайте до 12.12.2026", "сделайте до 12.12.2026"),
         ("забыл пароль от кабинета", "забыл пароль от кабинета"),
         ("я живу в доме 5 лет", "я живу в доме 5 лет"),
@@ -64,7 +73,25 @@ def test_check_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["1", "1 ", "a", "a.", "1-", "@a", "Москва, ", "12 Aa ", "ул. ", "(", "заказ № ", "8 9"]
+    "piece",
+    [
+        "1",
+        "1 ",
+        "a",
+        "a.",
+        "1-",
+        "@a",
+        "Москва, ",
+        "12 Aa ",
+        "ул. ",
+        "(",
+        "заказ № ",
+        "8 9",
+        "девять ",
+        "a точка ",
+        "a ",
+        "1З",
+    ],
 )
 def test_no_text_takes_long(piece: str) -> None:
     def seconds(length: int) -> float:
