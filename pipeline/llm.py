@@ -183,7 +183,7 @@ class LiteLlm:
         def ask(one: Deployment, seconds: float) -> Answered:
             return calls.transcribe(
                 litellm, one, audio.data, audio.name, audio.mime,
-                audio_seconds=audio.seconds or 0.0, language=language, seconds=seconds,
+                audio_seconds=length, language=language, seconds=seconds,
             )  # fmt: skip
 
         model, answered = self._first("transcribe", "voice", quote, ask)

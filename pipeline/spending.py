@@ -27,7 +27,8 @@ class Quote:
 class Used:
     """What a call used, as its provider counted it.
 
-    ``tokens_cached`` of ``tokens_in`` were read from the provider's cache. ``cost`` is in US dollars, None for a
+    Of ``tokens_in``, ``tokens_cached`` were read from the provider's cache and ``tokens_cache_write`` written into it.
+    ``cost`` is in US dollars, None for a
     model without a known price; ``price_source`` says where the price is from.
     """
 
@@ -38,6 +39,7 @@ class Used:
     images: int = 0
     cost: Decimal | None = field(default_factory=Decimal)
     price_source: str | None = None
+    tokens_cache_write: int = 0
 
 
 class Reservation(Protocol):
