@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Literal, Protocol
 
 Purpose = Literal["answer", "classify", "check", "summary", "draft", "caption", "transcribe", "embed"]
+#: What a call is written down as: those of commands that try models out are apart from those for customers.
+Booked = Purpose | Literal["probe", "evaluate"]
 Modality = Literal["text", "image", "voice", "video"]
 
 
@@ -15,7 +17,7 @@ class Quote:
     """A call that is about to be made, and the most that it can use. ``model`` is LiteLLM's name of it."""
 
     model: str
-    purpose: Purpose
+    purpose: Booked
     modality: Modality = "text"
     tokens_in: int = 0
     max_tokens_out: int = 0
@@ -45,8 +47,8 @@ class Used:
 class Reservation(Protocol):
     """Money set aside for one call. Ends by exactly one of both."""
 
-    def settle(self, used: Used, *, ms: float) -> None:
-        """The call was answered and used this."""
+    def settle(self, used: Used, *, ms: float) -> Decimal | None:
+        """The call was answered and used this. Returns its cost in the ledger's currency; None: it is unpriced."""
         ...
 
     def release(self, error: str, *, ms: float, charged: bool = False) -> None:

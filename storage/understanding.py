@@ -27,8 +27,8 @@ class Part(BaseModel):
     """What one file says. ``heard``: speech, word for word; ``seen``: what a model says of pictures; ``read``: text of
     a document.
 
-    ``shared``: a picture described together with others, in the part of the first of them. ``cost`` is in US dollars,
-    None for a model without a known price.
+    ``shared``: a picture described together with others, in the part of the first of them. ``cost`` is in the
+    ledger's currency, None for a model without a known price.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
