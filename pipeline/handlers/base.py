@@ -21,23 +21,35 @@ Transcribe = Callable[[Audio, str | None], Transcript]
 
 @dataclass(frozen=True)
 class File:
-    """A file of a customer on this machine's disk. ``kind`` is what the channel calls it, ``parser`` a document's."""
+    """A file of a customer on this machine's disk. ``kind`` is what the channel calls it, ``parser`` a document's.
+
+    ``message_id``: the message it came with.
+    """
 
     path: Path
     kind: FileKind
     name: str | None = None
     parser: str = ""
+    message_id: str = ""
 
 
 @dataclass(frozen=True)
 class Tools:
-    """The collaborators of a handler. ``language``: of the customer, ``ru`` or ``en``; ``words``: what they wrote."""
+    """The collaborators of a handler. ``language``: of the customer, ``ru`` or ``en``; ``words``: what they wrote.
+
+    ``paid_for``: the same tools, whose calls are booked on the message of this id.
+    """
 
     settings: MediaSettings
     model: LanguageModel | None
     transcribe: Transcribe | None
     language: str
     words: str = ""
+    paid_for: Callable[[str], Tools] | None = None
+
+    def of(self, file: File) -> Tools:
+        """The tools whose calls are booked on the message of a file."""
+        return self.paid_for(file.message_id) if self.paid_for else self
 
     def seeing(self) -> LanguageModel:
         """The model that looks at pictures. Raises ``NotUnderstood`` where there is none."""

@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 def understand(files: Sequence[File], tools: Tools) -> list[Part]:
     """A part a file; one with the problem ``silent`` where there is neither a word nor a picture."""
-    return [_one(file, tools) for file in files]
+    return [_one(file, tools.of(file)) for file in files]
 
 
 def _one(file: File, tools: Tools) -> Part:

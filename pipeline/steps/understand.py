@@ -90,7 +90,7 @@ def _fetched(message: Asked, folder: Path, tools: Tools, fetch: Fetch, keep: Kee
             message.parts[position] = _failed(kind, media.name, error.problem, tools)
             keep(message)
             continue
-        yield _Fetched(message, position, File(path, kind, media.name, found.parser), found.content)
+        yield _Fetched(message, position, File(path, kind, media.name, found.parser, message.id), found.content)
 
 
 def _check(media: MediaRef, tools: Tools) -> None:

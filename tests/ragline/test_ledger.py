@@ -63,12 +63,9 @@ def test_every_call_of_a_command_is_in_the_ledger(
     provider: FakeOpenAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(kb.app, "add", "How long does the delivery take?", "-a", "The delivery takes two days.", "--id", "a")
-    run(kb.app, "reindex")
     run(kb.app, "search", "How long does it take?")
     asked = run(ask.app, "How long is the delivery?")
     (tmp_path / "asked.txt").write_text("How long does a delivery take?\n")
-    (tmp_path / "labelled.jsonl").write_text('{"text": "How long?", "gold": ["a"], "split": "test", "kind": "in"}\n')
-    run(eval.app, "--queries", str(tmp_path / "labelled.jsonl"), "--resamples", "10")
     kept = ("save", str(tmp_path / "kept.json"), "--questions", str(tmp_path / "asked.txt"))
     run(eval.app, *kept, "--with-model")
 
