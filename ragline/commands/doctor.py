@@ -172,9 +172,9 @@ def _budget(one: Budgeted) -> Finding:
     shown = one.shown()
     name = f"budget {shown['scope']}"
     found = f"{one.share:.0%} of {Decimal(shown['limit']).normalize():f} used {shown['key']} in {shown['period']}"
-    if one.state.spent >= one.counter.limit:
+    if one.exhausted:
         return Finding(name, "warn", found, "no model is asked until it is raised or its period ends: see `budget`")
-    return Finding(name, "warn" if one.state.warned_at else "ok", found)
+    return Finding(name, "warn" if shown["warned_at"] else "ok", found)
 
 
 def _language(name: str, texts: list[str]) -> Iterator[Finding]:
