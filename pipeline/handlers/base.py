@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pipeline.errors import NotUnderstood
+from pipeline.errors import NotUnderstood, ProviderRefused, ProviderUnavailable
 from pipeline.llm import Audio, LanguageModel, Transcript
 from pipeline.turn import Usage
 from ragline.settings import MediaSettings
@@ -23,7 +23,7 @@ Transcribe = Callable[[Audio, str | None], Transcript]
 class File:
     """A file of a customer on this machine's disk. ``kind`` is what the channel calls it, ``parser`` a document's.
 
-    ``message_id``: the message it came with.
+    ``message_id``: the message it came with. ``known``: what an earlier attempt found, where it could not read it all.
     """
 
     path: Path
@@ -31,6 +31,7 @@ class File:
     name: str | None = None
     parser: str = ""
     message_id: str = ""
+    known: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,22 @@ class Tools:
         return self.transcribe
 
 
+class OnlyHeard(Exception):
+    """A film without a word whose pictures no model described. ``part``: what was paid for; ``error``: why."""
+
+    def __init__(self, part: Part, error: ProviderUnavailable | ProviderRefused) -> None:
+        super().__init__(str(error))
+        self.part, self.error = part, error
+
+
 class Handler(Protocol):
     """Reads files of one content; several at once where one call can."""
 
     def __call__(self, files: Sequence[File], tools: Tools) -> list[Part]:
         """A part for each file, in order.
 
-        Raises ``NotUnderstood`` or ``BudgetSpent`` (the customer is told), or a ``TransientError`` (worth a retry).
+        Raises ``NotUnderstood`` or ``BudgetSpent`` (the customer is told), a ``TransientError`` (worth a retry), or
+        :class:`OnlyHeard`.
         """
         ...
 
@@ -87,3 +97,8 @@ def with_cost(part: Part, *usages: Usage) -> Part:
             "model": next((usage.model for usage in usages if usage.model), None),
         }
     )
+
+
+def usage_of(part: Part) -> Usage:
+    """What was paid for a part."""
+    return Usage(tokens_in=part.tokens_in, tokens_out=part.tokens_out, cost=part.cost, model=part.model)
