@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.errors import ProviderRefused, ProviderUnavailable
+from pipeline.prices import is_free
 from pipeline.prompts import load
 from pipeline.providers import LISTEN_IN_CHAT, CallFailed, failure
 from pipeline.routes import Deployment
@@ -285,11 +286,13 @@ def _used(
     counted = usage or litellm.Usage(
         prompt_tokens=tokens_in, completion_tokens=tokens_out, total_tokens=tokens_in + tokens_out
     )
-    cost = _cost(litellm, one.model, usage_object=counted)
+    cost = _cost(litellm, one.model, usage_object=counted, service_tier=one.extra.get("service_tier"))
+    details = getattr(usage, "prompt_tokens_details", None)
     return Used(
         tokens_in=tokens_in,
         tokens_out=tokens_out,
-        tokens_cached=int(getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", 0) or 0),
+        tokens_cached=int(getattr(details, "cached_tokens", 0) or 0),
+        tokens_cache_write=int(getattr(details, "cache_creation_tokens", 0) or 0),
         images=images,
         audio_seconds=audio_seconds,
         cost=cost,
@@ -298,16 +301,20 @@ def _used(
 
 
 def _used_listening(litellm: Any, one: Deployment, usage: Any, audio_seconds: float) -> Used:
-    """What a transcription used: some models are paid by token, others by second."""
+    """What a transcription used: some models are paid by token (of sound and of text, each at its price), others by
+    second; what a server counts need not be what its model is paid by."""
     tokens_in = int(_member(usage, "input_tokens") or 0)
     tokens_out = int(_member(usage, "output_tokens") or 0)
     audio_seconds = float(_member(usage, "seconds") or 0.0) or audio_seconds
-    by = (
-        {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}
-        if tokens_in or tokens_out
-        else {"audio_transcription_file_duration": audio_seconds}
-    )
-    cost = _cost(litellm, one.model, call_type="transcription", **by)
+    details = _member(usage, "input_token_details")
+    heard = {name: int(_member(details, name) or 0) for name in ("audio_tokens", "text_tokens")} if details else None
+    counted = litellm.Usage(
+        prompt_tokens=tokens_in, completion_tokens=tokens_out, total_tokens=tokens_in + tokens_out,
+        prompt_tokens_details=heard,
+    )  # fmt: skip
+    cost = _cost(litellm, one.model, call_type="transcription", usage_object=counted)
+    if cost is None:
+        cost = _cost(litellm, one.model, call_type="transcription", audio_transcription_file_duration=audio_seconds)
     return Used(
         tokens_in=tokens_in, tokens_out=tokens_out, audio_seconds=audio_seconds, cost=cost,
         price_source=None if cost is None else price_source(),
@@ -325,7 +332,9 @@ def _cost(litellm: Any, model: str, **used: Any) -> Decimal | None:
     except Exception as error:  # LiteLLM raises several unrelated classes for a model without a price
         log.debug("model_unpriced", model=model, reason=type(error).__name__)
         return None
-    return sum((Decimal(repr(round(part, 12))) for part in (prompt, completion)), Decimal())  # without float's noise
+    cost = sum((Decimal(repr(round(part, 12))) for part in (prompt, completion)), Decimal())  # without float's noise
+    # LiteLLM reckons zero for what has no price in its list, or is priced by something else than was counted
+    return cost if cost or is_free(litellm, model) else None
 
 
 def _member(usage: Any, name: str) -> Any:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Protocol
 
 from pipeline import calls, prices
@@ -99,13 +100,13 @@ class LanguageModel(Protocol):
 
 
 class _Unmetered:
-    """Calls that nobody counts: those of the command line, and of tests."""
+    """Calls that nobody counts. No process of ours makes any: see ``pipeline.metering``."""
 
     def reserve(self, quote: Quote) -> Reservation:
         return self
 
-    def settle(self, used: Used, *, ms: float) -> None:
-        return
+    def settle(self, used: Used, *, ms: float) -> Decimal | None:
+        return used.cost
 
     def release(self, error: str, *, ms: float, charged: bool = False) -> None:
         return
@@ -116,10 +117,14 @@ UNMETERED: Meter = _Unmetered()
 _embeddings = UNMETERED
 
 
-def count_embeddings(meter: Meter) -> None:
-    """Pay this process's embeddings from ``meter``: texts of many turns are embedded together, so no turn pays."""
+def count_embeddings(meter: Meter) -> Meter:
+    """Pay this process's embeddings from ``meter``: texts of many turns are embedded together, so no turn pays.
+
+    Returns what paid for them before.
+    """
     global _embeddings
-    _embeddings = meter
+    before, _embeddings = _embeddings, meter
+    return before
 
 
 def make_language_model(
@@ -183,7 +188,7 @@ class LiteLlm:
         def ask(one: Deployment, seconds: float) -> Answered:
             return calls.transcribe(
                 litellm, one, audio.data, audio.name, audio.mime,
-                audio_seconds=audio.seconds or 0.0, language=language, seconds=seconds,
+                audio_seconds=length, language=language, seconds=seconds,
             )  # fmt: skip
 
         model, answered = self._first("transcribe", "voice", quote, ask)
@@ -239,7 +244,7 @@ def first_answer(
             if left < SHORTEST_CALL:
                 raise spent or _exhausted(route, last, health.soonest(route)) from last
             try:
-                return one.model, _once(one, quote(one), ask, until, meter, health)
+                return one.model, once(one, quote(one), ask, until=until, meter=meter, health=health)
             except BudgetSpent as error:  # a cheaper one may still be paid, and one's own costs nothing
                 spent = error
                 break
@@ -254,15 +259,20 @@ def first_answer(
     raise spent or _exhausted(route, last, health.soonest(route)) from last
 
 
-def _once(
+def once(
     one: Deployment,
     quote: Quote,
     ask: Callable[[Deployment, float], Answered],
+    *,
     until: float,
     meter: Meter,
     health: Health,
 ) -> Answered:
-    """One call, paid for and counted. Setting its money aside may take of the time until ``until``."""
+    """One call, paid for and counted; its cost is in the currency of the ledger.
+
+    Setting its money aside may take of the time until ``until`` (by ``health``'s clock). Raises ``BudgetSpent`` or
+    ``CallFailed``.
+    """
     reservation, began = meter.reserve(quote), health.now()
 
     def ms() -> float:
@@ -281,9 +291,9 @@ def _once(
     except BaseException as error:  # who takes the text failed, and it was paid for
         reservation.release(type(error).__name__, ms=ms(), charged=True)
         raise
-    reservation.settle(answered.used, ms=ms())
+    cost = reservation.settle(answered.used, ms=ms())
     health.succeeded(one, began=began)
-    return answered
+    return replace(answered, used=replace(answered.used, cost=cost))
 
 
 def _exhausted(

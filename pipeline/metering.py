@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,10 +13,10 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from pipeline.errors import BudgetSpent
-from pipeline.llm import LanguageModel
+from pipeline.llm import LanguageModel, count_embeddings, listed_price
 from pipeline.prices import Charge, Listed, PriceBook
 from pipeline.providers import provider_of
-from pipeline.spending import Meter, Quote, Reservation, Used
+from pipeline.spending import Booked, Meter, Quote, Reservation, Used
 from ragline.clock import utcnow
 from ragline.ids import new_id
 from ragline.logs import get_logger
@@ -48,6 +49,18 @@ def metered(model: LanguageModel, meter: Meter) -> LanguageModel:
     return model.metered(meter) if isinstance(model, Meterable) else model
 
 
+@contextmanager
+def embeddings_counted(settings: Settings, database: Database) -> Iterator[None]:
+    """Within it the embeddings of this process are in the ledger. No budget refuses one: without a search there would
+    be no stored answer either, and half an index is none."""
+    spending = Spending(database, settings, listed_price)
+    before = count_embeddings(spending.meter(Payer(), binding=False))
+    try:
+        yield
+    finally:
+        count_embeddings(before)
+
+
 class Spending:
     """Sets money aside for calls and settles them. One a process; thread-safe."""
 
@@ -62,9 +75,10 @@ class Spending:
         self._settled = threading.Condition()
         self._count = 0
 
-    def meter(self, payer: Payer, *, binding: bool = True) -> Meter:
-        """What the calls of one payer are paid from. Without ``binding`` they are counted and never refused."""
-        return _Meter(self, payer, binding)
+    def meter(self, payer: Payer, *, binding: bool = True, purpose: Booked | None = None) -> Meter:
+        """What the calls of one payer are paid from, all for one ``purpose`` where it is given. Without ``binding``
+        they are counted and never refused."""
+        return _Meter(self, payer, binding, purpose)
 
     def reserve(self, payer: Payer, quote: Quote, *, binding: bool = True) -> Reservation:
         """Set the most that a call can cost aside, and write the call into the ledger.
@@ -165,10 +179,11 @@ def _longest_call(llm: LlmSettings) -> timedelta:
 
 
 class _Meter:
-    def __init__(self, spending: Spending, payer: Payer, binding: bool) -> None:
-        self._spending, self._payer, self._binding = spending, payer, binding
+    def __init__(self, spending: Spending, payer: Payer, binding: bool, purpose: Booked | None) -> None:
+        self._spending, self._payer, self._binding, self._purpose = spending, payer, binding, purpose
 
     def reserve(self, quote: Quote) -> Reservation:
+        quote = replace(quote, purpose=self._purpose) if self._purpose else quote
         return self._spending.reserve(self._payer, quote, binding=self._binding)
 
 
@@ -178,13 +193,14 @@ class _Held:
     def __init__(self, spending: Spending, row: dict[str, Any], held: list[Counter], model: str) -> None:
         self._spending, self._row, self._held, self._model = spending, row, held, model
 
-    def settle(self, used: Used, *, ms: float) -> None:
+    def settle(self, used: Used, *, ms: float) -> Decimal | None:
         charge = self._spending.charge(self._model, used)
         self._close(
             "answered", ms, counted=spending.counted(charge.counted), cost=charge.cost, price_source=charge.source,
             tokens_in=used.tokens_in, tokens_out=used.tokens_out, tokens_cached=used.tokens_cached,
             audio_seconds=used.audio_seconds, images=used.images,
         )  # fmt: skip
+        return charge.cost
 
     def release(self, error: str, *, ms: float, charged: bool = False) -> None:
         cost = None if charged else Decimal(0)

@@ -8,16 +8,19 @@ import struct
 import time
 import wave
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import calls
-from pipeline.llm import load_litellm
+from pipeline.calls import Answered
+from pipeline.health import Health
+from pipeline.llm import IMAGE_TOKENS, load_litellm, once
 from pipeline.prompts import load
 from pipeline.providers import CallFailed, Kind
 from pipeline.routes import Deployment, deployment, make_routes
+from pipeline.spending import Meter, Modality, Quote
 from ragline.settings import RouteName, Settings
 from storage.embedder import REMOTE
 
@@ -44,10 +47,11 @@ class Probed:
     remedy: str | None = None
 
 
-def probe(settings: Settings) -> Iterator[Probed]:
-    """Ask every model of every route, at the same time, cooldowns or not. Costs a fraction of a cent each.
+def probe(settings: Settings, meter: Meter) -> Iterator[Probed]:
+    """Ask every model of every route, at the same time, cooldowns or not. Costs a fraction of a cent each, paid from
+    ``meter``.
 
-    Raises ``ConfigurationError`` for a route whose key is not in the environment.
+    Raises what ``meter`` raises, and ``ConfigurationError`` for a route whose key is not in the environment.
     """
     routes = make_routes(settings).named()
     embedder = settings.knowledge.embedder
@@ -59,17 +63,19 @@ def probe(settings: Settings) -> Iterator[Probed]:
         return
     litellm = load_litellm()
     with ThreadPoolExecutor(min(len(asked), 16)) as pool:
-        yield from pool.map(lambda pair: _probe(litellm, *pair), asked)
+        yield from pool.map(lambda pair: _probe(litellm, meter, *pair), asked)
 
 
-def _probe(litellm: Any, route: RouteName, one: Deployment) -> Probed:
+def _probe(litellm: Any, meter: Meter, route: RouteName, one: Deployment) -> Probed:
     began = time.perf_counter()
 
     def ms() -> float:
         return round((time.perf_counter() - began) * 1000, 1)
 
+    quote, ask = _request(litellm, route, one)
+    health = Health()  # of its own: nobody's cooldown begins or ends here
     try:
-        _ask(litellm, route, one, min(one.timeout, PATIENCE))
+        once(one, quote, ask, until=health.now() + PATIENCE, meter=meter, health=health)
     except calls.NoText:
         return Probed(route, one.id, ms())
     except CallFailed as failed:
@@ -83,23 +89,35 @@ def _remedy(route: RouteName, failed: CallFailed) -> str:
     return _REMEDIES.get(failed.kind, f"set llm.routes.{route} to a model that takes such requests")
 
 
-def _ask(litellm: Any, route: RouteName, one: Deployment, seconds: float) -> None:
+def _request(
+    litellm: Any, route: RouteName, one: Deployment
+) -> tuple[Quote, Callable[[Deployment, float], Answered]]:  # fmt: skip
+    """The most that the request of a route costs, and what makes it."""
     text = load("probe_request").render()
     if route == "embed":
-        calls.embed(litellm, one, [text], seconds=seconds, use=None)
-    elif route in ("voice", "transcribe"):
-        silence = _silence()
-        calls.transcribe(
-            litellm, one, silence, "probe.wav", "audio/wav", audio_seconds=1.0, language=None, seconds=seconds
-        )
-    else:
-        parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
-        if route in ("image", "video", "caption"):
-            parts.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_picture()}"}})
-        content = parts if len(parts) > 1 else text
-        calls.chat(
-            litellm, one, [{"role": "user", "content": content}], max_tokens=MAX_TOKENS, seconds=seconds
-        )  # fmt: skip
+
+        def embed(one: Deployment, seconds: float) -> Answered:
+            return calls.embed(litellm, one, [text], seconds=seconds, use=None)
+
+        return Quote(one.model, "probe", tokens_in=len(text)), embed
+    if route in ("voice", "transcribe"):
+
+        def listen(one: Deployment, seconds: float) -> Answered:
+            return calls.transcribe(
+                litellm, one, _silence(), "probe.wav", "audio/wav", audio_seconds=1.0, language=None, seconds=seconds
+            )
+
+        return Quote(one.model, "probe", "voice", 300, 300, audio_seconds=1.0), listen
+    seen = route in ("image", "video", "caption")
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_picture()}"}}
+    message = {"role": "user", "content": [{"type": "text", "text": text}, picture] if seen else text}
+    tokens = calls.estimate_tokens(litellm, one.model, [message]) + (IMAGE_TOKENS if seen else 0)
+
+    def chat(one: Deployment, seconds: float) -> Answered:
+        return calls.chat(litellm, one, [message], max_tokens=MAX_TOKENS, seconds=seconds, images=int(seen))
+
+    modality: Modality = "video" if route == "video" else "image" if seen else "text"
+    return Quote(one.model, "probe", modality, tokens, MAX_TOKENS, images=int(seen)), chat
 
 
 def _silence() -> bytes:

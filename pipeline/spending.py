@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Literal, Protocol
 
 Purpose = Literal["answer", "classify", "check", "summary", "draft", "caption", "transcribe", "embed"]
+#: What a call is written down as: those of commands that try models out are apart from those for customers.
+Booked = Purpose | Literal["probe", "evaluate"]
 Modality = Literal["text", "image", "voice", "video"]
 
 
@@ -15,7 +17,7 @@ class Quote:
     """A call that is about to be made, and the most that it can use. ``model`` is LiteLLM's name of it."""
 
     model: str
-    purpose: Purpose
+    purpose: Booked
     modality: Modality = "text"
     tokens_in: int = 0
     max_tokens_out: int = 0
@@ -27,7 +29,8 @@ class Quote:
 class Used:
     """What a call used, as its provider counted it.
 
-    ``tokens_cached`` of ``tokens_in`` were read from the provider's cache. ``cost`` is in US dollars, None for a
+    Of ``tokens_in``, ``tokens_cached`` were read from the provider's cache and ``tokens_cache_write`` written into it.
+    ``cost`` is in US dollars, None for a
     model without a known price; ``price_source`` says where the price is from.
     """
 
@@ -38,13 +41,14 @@ class Used:
     images: int = 0
     cost: Decimal | None = field(default_factory=Decimal)
     price_source: str | None = None
+    tokens_cache_write: int = 0
 
 
 class Reservation(Protocol):
     """Money set aside for one call. Ends by exactly one of both."""
 
-    def settle(self, used: Used, *, ms: float) -> None:
-        """The call was answered and used this."""
+    def settle(self, used: Used, *, ms: float) -> Decimal | None:
+        """The call was answered and used this. Returns its cost in the ledger's currency; None: it is unpriced."""
         ...
 
     def release(self, error: str, *, ms: float, charged: bool = False) -> None:

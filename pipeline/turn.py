@@ -91,7 +91,7 @@ class Citation(Frozen):
 
 
 class Usage(Frozen):
-    """What a model call cost. ``cost`` in US dollars; None for a model without a known price."""
+    """What a model call cost. ``cost`` in the ledger's currency; None for a model without a known price."""
 
     tokens_in: int = 0
     tokens_out: int = 0

@@ -32,6 +32,9 @@ class Price(Group):
     cached: Amount | None = Field(
         None, description="Of a million tokens read from the provider's cache; default: as input."
     )
+    cache_write: Amount | None = Field(
+        None, description="Of a million tokens written into the provider's cache; default: as input."
+    )
     audio_minute: Amount = Field(Decimal(0), description="Of a minute of sound.")
     image: Amount = Field(Decimal(0), description="Of a picture, beside its tokens.")
     currency: Currency = Field("USD", description="What the amounts are in: US dollars, or llm.currency.")
@@ -39,7 +42,7 @@ class Price(Group):
     @property
     def free(self) -> bool:
         """Whether nothing costs anything."""
-        return not any((self.input, self.output, self.cached, self.audio_minute, self.image))
+        return not any((self.input, self.output, self.cached, self.cache_write, self.audio_minute, self.image))
 
 
 class Priced(Group):

@@ -128,17 +128,18 @@ def sync(
     Safe to run twice at once: a text may then be embedded twice, and is stored once. Leaves the store warm. Raises
     :class:`ConfigurationError` when the live index is in another store or of another model.
     """
+    dimensions = embedder.dimensions  # a provider is asked, and paid, for them: not within a transaction
     with database.write() as session:
         live = live_index(session)
         if live is None:
-            live = _new_index(session, store_name, embedder, "live", setting, prefixes)
+            live = _new_index(session, store_name, embedder.name, dimensions, "live", setting, prefixes)
     if live.store != store_name:
         raise ConfigurationError(
             f"the index is in {live.store}, not in {store_name}: set knowledge.store: {live.store}, or run "
             f"`ragline kb reindex --store {store_name}`"
         )
     check_embedder(live, embedder, setting)
-    store.create(live.collection, embedder.dimensions)
+    store.create(live.collection, dimensions)
     done = _fill(database, store, live, embedder, progress)
     _drop_removed(database, store, live)
     if done:
@@ -175,9 +176,10 @@ def reindex(
     building = _unfinished(database, store, store_name, embedder)
     _drop_indexes(database, open_store, "building", but=building.id if building else None)
     if building is None:
+        dimensions = embedder.dimensions
         with database.write() as session:
-            building = _new_index(session, store_name, embedder, "building", setting, prefixes)
-        store.create(building.collection, embedder.dimensions)
+            building = _new_index(session, store_name, embedder.name, dimensions, "building", setting, prefixes)
+        store.create(building.collection, dimensions)
     elif done := _count(database, VectorBuilt.index_id, building.id):
         log.info("reindex_resumed", index=building.id, texts=done)
         progress(done)
@@ -242,12 +244,18 @@ def _swap(database: Database, building: LiveIndex) -> None:
 
 
 def _new_index(
-    session: Session, store: str, embedder: Embedder, status: str, setting: str | None, prefixes: Prefixes | None
+    session: Session,
+    store: str,
+    embedder: str,
+    dimensions: int,
+    status: str,
+    setting: str | None,
+    prefixes: Prefixes | None,
 ) -> LiveIndex:
     index_id, given = new_id(), prefixes or Prefixes()
     row = VectorIndex(
-        id=index_id, store=store, collection=f"kb-{index_id}", embedder=embedder.name,
-        dimensions=embedder.dimensions, status=status, setting=full_name(setting) if setting else None,
+        id=index_id, store=store, collection=f"kb-{index_id}", embedder=embedder,
+        dimensions=dimensions, status=status, setting=full_name(setting) if setting else None,
         query_prefix=given.query, passage_prefix=given.passage,
     )  # fmt: skip
     session.add(row)

@@ -160,7 +160,7 @@ class StepRun(SQLModel, table=True):
     cost: Decimal | None = Field(
         default=Decimal(0),
         sa_type=Money,
-        description="In US dollars; null when the model has no known price.",
+        description="In the ledger's currency; null when the model has no known price.",
     )
     model: str | None = Field(default=None, max_length=120)
     template: str | None = Field(default=None, max_length=80)

@@ -201,6 +201,8 @@ _WARN: Update = counters.update().where(_named, counters.c.warned_at.is_(None)).
 _EXHAUST: Update = (
     counters.update().where(_named, counters.c.exhausted_at.is_(None)).values(exhausted_at=bindparam("now"))
 )
+#: A budget that was raised is warned of, and told to be spent, anew.
+_RAISED: Update = counters.update().where(_named).values(warned_at=None, exhausted_at=None)
 _CLOSE: Update = (
     calls.update()
     .where(calls.c.id == bindparam("call_id"), calls.c.outcome == bindparam("was"))
@@ -310,7 +312,14 @@ def close(
 
 def _pay(connection: Connection, counter: Counter, released: int, paid: int, now: datetime) -> Warned | None:
     moved = connection.execute(_MOVE, {**counter.name, "released": released, "paid": paid}).first()
-    if moved is None or moved.warned_at is not None or moved.spent < WARN_AT * counter.limit:
+    if moved is None:
+        return None
+    near = moved.spent >= WARN_AT * counter.limit
+    told = moved.warned_at is not None
+    if (told and not near) or (moved.exhausted_at is not None and moved.spent < counter.limit):
+        connection.execute(_RAISED, counter.name)
+        told = False
+    if told or not near:
         return None
     marked = connection.execute(_WARN, {**counter.name, "now": now}).rowcount == 1
     return Warned(counter, moved.spent) if marked else None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from storage.spending import UNIT, Counter, Limit, State, calls, counters
+from storage.spending import UNIT, WARN_AT, Counter, Limit, State, calls, counters
 
 #: What calls are grouped by.
 GROUPS = ("day", "model", "provider", "modality", "purpose", "account")
@@ -132,16 +132,26 @@ class Budgeted:
         held = self.state.spent + self.state.reserved
         return held / self.counter.limit if self.counter.limit else 1.0
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether it is spent as it is set now: it may have been raised since it was noted to be."""
+        return self.state.spent >= self.counter.limit
+
     def shown(self) -> dict[str, Any]:
         """As JSON: amounts are decimals in texts."""
         amounts = {"limit": self.counter.limit, "spent": self.state.spent, "reserved": self.state.reserved}
-        times = {"warned_at": self.state.warned_at, "exhausted_at": self.state.exhausted_at}
+        near = self.state.spent >= WARN_AT * self.counter.limit
+        times = {
+            "warned_at": self.state.warned_at if near else None,
+            "exhausted_at": self.state.exhausted_at if self.exhausted else None,
+        }
         return {
             "scope": self.counter.scope,
             "key": self.counter.key,
             "period": self.counter.period,
             **{name: format(Decimal(parts) / UNIT, "f") for name, parts in amounts.items()},
             "share": round(self.share, 4),
+            "exhausted": self.exhausted,
             **{name: at.isoformat() if at else None for name, at in times.items()},
         }
 

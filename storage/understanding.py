@@ -27,8 +27,8 @@ class Part(BaseModel):
     """What one file says. ``heard``: speech, word for word; ``seen``: what a model says of pictures; ``read``: text of
     a document.
 
-    ``shared``: a picture described together with others, in the part of the first of them. ``cost`` is in US dollars,
-    None for a model without a known price.
+    ``wordless``: its sound was transcribed, and held not a word. ``shared``: a picture described together with others,
+    in the part of the first of them. ``cost`` is in the ledger's currency, None for a model without a known price.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -39,6 +39,7 @@ class Part(BaseModel):
     seen: str = ""
     read: str = ""
     shared: bool = False
+    wordless: bool = False
     language: str | None = None
     problem: Problem | None = None
     tokens_in: int = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import IO, Literal, NamedTuple, cast
 
@@ -28,8 +30,11 @@ class Understood(NamedTuple):
     usage: Usage
 
 
-def understand_files(runtime: Runtime, held: Claim, model: LanguageModel | None) -> Usage:
-    """Read the files of a turn's messages; see :func:`pipeline.steps.understand.understand`."""
+def understand_files(runtime: Runtime, held: Claim, paid: Callable[[str | None], LanguageModel | None]) -> Usage:
+    """Read the files of a turn's messages; see :func:`pipeline.steps.understand.understand`.
+
+    ``paid`` gives the model whose calls are booked on the message of an id.
+    """
     envelopes = {message.id: turns.envelope_of(message) for message in held.messages}
     asked = [
         Asked(message.id, cast(FileKind, envelope.kind), envelope.media, parts_of(message.understood))
@@ -37,13 +42,20 @@ def understand_files(runtime: Runtime, held: Claim, model: LanguageModel | None)
         if envelope.kind in MEDIA_KINDS and envelope.media
     ]
     words = "\n".join(message.text for message in held.messages if message.text.strip())
-    tools = Tools(
+    model = paid(None)
+    unpaid = Tools(
         settings=runtime.settings.media,
         model=model,
         transcribe=_transcriber(runtime, model),
         language=_language(runtime, held, words),
         words=words,
     )
+
+    def paid_for(message_id: str) -> Tools:
+        model = paid(message_id)
+        return replace(unpaid, model=model, transcribe=_transcriber(runtime, model))
+
+    tools = replace(unpaid, paid_for=paid_for)
 
     def fetch(message: Asked, position: int, into: IO[bytes]) -> None:
         envelope = envelopes[message.id]

@@ -192,9 +192,8 @@ def _model(runtime: Runtime, held: Claim, message_id: str | None = None) -> Lang
 
 
 def _understand(runtime: Runtime, held: Claim) -> tuple[Done, Understood | None]:
-    """What it finds is kept on the messages, where later turns read it too."""
-    first = next((message.id for message in held.messages if message.envelope.get("media")), None)
-    return Done({}), Understood(understand_files(runtime, held, _model(runtime, held, first)))
+    """What it finds, and what it cost, is kept on the messages, where later turns read it too."""
+    return Done({}), Understood(understand_files(runtime, held, partial(_model, runtime, held)))
 
 
 def _classify(runtime: Runtime, held: Claim) -> tuple[Done, Answer | None]:

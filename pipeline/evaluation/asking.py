@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeline import training
-from pipeline.llm import LanguageModel
+from pipeline.llm import UNMETERED, LanguageModel
 from pipeline.run import Asked, ask
 from pipeline.search import KnowledgeSearcher
+from pipeline.spending import Meter
 from ragline.settings import Settings
 from storage import index
 from storage.embedder.base import Embedder
@@ -28,12 +29,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Base:
-    """A knowledge base with one store object for writing and searching, as the in-memory store needs it."""
+    """A knowledge base with one store object for writing and searching, as the in-memory store needs it.
+
+    ``paid`` is what a language model is paid from that is asked about it.
+    """
 
     settings: Settings
     database: Database
     store: VectorStore
     embedder: Embedder
+    paid: Meter = UNMETERED
 
     def bring_up_to_date(self, progress: Progress) -> int:
         """Derive from SQL what questions are answered from, index and head; returns how many texts were added."""

@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import BudgetSpent
 from pipeline.evaluation.asking import Base, Progress, ask_all
 from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
 from pipeline.run import Asked
 from pipeline.spending import Purpose
 from pipeline.turn import Usage
-from ragline.errors import ConfigurationError
+from ragline.errors import ConfigurationError, PermanentError
 
 VERSION = 1
 
@@ -75,7 +76,10 @@ class _Prompted:
             whole = json.dumps([list(messages), max_tokens], ensure_ascii=False, sort_keys=True)
             self.prompt = hashlib.sha256(whole.encode()).hexdigest()
         if self._asked:
-            return self._model.complete(messages, max_tokens=max_tokens, purpose=purpose, on_text=on_text)
+            try:
+                return self._model.complete(messages, max_tokens=max_tokens, purpose=purpose, on_text=on_text)
+            except BudgetSpent as error:  # the answers without a model are others, and no change of the base
+                raise PermanentError(f"the evaluation stops: {error}") from error
         return Completion("(the model was not asked)", Usage())
 
     def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:

@@ -13,13 +13,15 @@ from storage.understanding import Part, Problem
 
 
 def understand(files: Sequence[File], tools: Tools) -> list[Part]:
-    """What the pictures show, in the part of the first one; the others are ``shared``."""
+    """What the pictures show, in the part of the first one, on whose message the call is booked; the others are
+    ``shared``."""
     tools.seeing()  # decoding is of no use where nobody looks
     found: list[bytes | Problem] = [_decoded(file, tools) for file in files]
     pictures = [one for one in found if isinstance(one, bytes)]
     if not pictures:
         return [Part(kind="photo", name=file.name, problem="broken") for file in files]
-    said = describe(pictures, tools, video=False)
+    first = next(file for file, one in zip(files, found, strict=True) if isinstance(one, bytes))
+    said = describe(pictures, tools.of(first), video=False)
     parts: list[Part] = []
     told = False
     for file, one in zip(files, found, strict=True):

@@ -12,7 +12,7 @@ from typing import IO
 from pipeline.envelope import MediaRef
 from pipeline.errors import BudgetSpent, NoModel, NotUnderstood
 from pipeline.handlers import TOGETHER, handler
-from pipeline.handlers.base import File, FileKind, Tools
+from pipeline.handlers.base import File, FileKind, OnlyHeard, Tools, usage_of, with_cost
 from pipeline.handlers.sniff import sniff
 from pipeline.turn import Usage
 from ragline.logs import get_logger
@@ -64,11 +64,18 @@ def understand(messages: Sequence[Asked], *, tools: Tools, fetch: Fetch, keep: K
     with tempfile.TemporaryDirectory(prefix="ragline-") as folder:
         fetched = [one for message in messages for one in _fetched(message, Path(folder), tools, fetch, keep)]
         for group in _groups(fetched):
-            parts = _read(group, tools)
+            failed: Exception | None = None
+            try:
+                parts = _read(group, tools)
+            except OnlyHeard as partly:
+                parts, failed = [partly.part], partly.error
             for one, part in zip(group, parts, strict=True):
-                one.message.parts[one.position] = part
+                known = one.file.known
+                one.message.parts[one.position] = with_cost(part, usage_of(known), usage_of(part)) if known else part
             for message in {one.message.id: one.message for one in group}.values():
                 keep(message)
+            if failed:
+                raise failed
             spent += parts
     return _usage(spent)
 
@@ -76,7 +83,7 @@ def understand(messages: Sequence[Asked], *, tools: Tools, fetch: Fetch, keep: K
 def _fetched(message: Asked, folder: Path, tools: Tools, fetch: Fetch, keep: Keep) -> Iterator[_Fetched]:
     """The files of a message on disk; why one is not is kept with the message."""
     for position in message.todo():
-        media = message.media[position]
+        media, known = message.media[position], message.parts[position]
         kind = _kind(media, message)
         path = folder / f"{message.id}-{position}"
         try:
@@ -90,7 +97,7 @@ def _fetched(message: Asked, folder: Path, tools: Tools, fetch: Fetch, keep: Kee
             message.parts[position] = _failed(kind, media.name, error.problem, tools)
             keep(message)
             continue
-        yield _Fetched(message, position, File(path, kind, media.name, found.parser), found.content)
+        yield _Fetched(message, position, File(path, kind, media.name, found.parser, message.id, known), found.content)
 
 
 def _check(media: MediaRef, tools: Tools) -> None:

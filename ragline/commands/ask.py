@@ -32,9 +32,10 @@ def ask(
         spending = Spending(get_database(), settings, listed_price)
         configured = make_language_model(settings)
         model = metered(configured, spending.meter(Payer(channel=channel))) if configured else None
+        currency = settings.llm.currency
         found = answer(question, settings=settings, searcher=searcher, model=model, channel=channel, locale=locale)
     if as_json:
-        print_json(found.model_dump(mode="json"))
+        print_json({**found.model_dump(mode="json"), "currency": currency})
         return
     console.print(found.answer, markup=False, highlight=False)
     for number, option in enumerate(found.options, 1):
@@ -49,7 +50,7 @@ def ask(
         empty="No passages.",
     )
     print_table(
-        ("step", "ms", "tokens in", "tokens out", "cost, USD"),
+        ("step", "ms", "tokens in", "tokens out", f"cost, {currency}"),
         ((s.name, f"{s.ms:.1f}", s.tokens_in, s.tokens_out, s.cost) for s in found.steps),
         empty="",
     )

@@ -30,7 +30,7 @@ from ragline.stack.ports import web_address
 from storage import gloss, index, knowledge, migrate
 from storage.embedder import full_name
 from storage.embedder.language import MOSTLY, MULTILINGUAL, READABLE, cyrillic_share, pieces_per_word
-from storage.session import Database, make_engine
+from storage.session import Database, DatabaseUnavailable, make_engine
 from storage.spending import limits_of
 from storage.spending_report import Budgeted, budgets
 from storage.vectors import make_store
@@ -172,9 +172,9 @@ def _budget(one: Budgeted) -> Finding:
     shown = one.shown()
     name = f"budget {shown['scope']}"
     found = f"{one.share:.0%} of {Decimal(shown['limit']).normalize():f} used {shown['key']} in {shown['period']}"
-    if one.state.spent >= one.counter.limit:
+    if one.exhausted:
         return Finding(name, "warn", found, "no model is asked until it is raised or its period ends: see `budget`")
-    return Finding(name, "warn" if one.state.warned_at else "ok", found)
+    return Finding(name, "warn" if shown["warned_at"] else "ok", found)
 
 
 def _language(name: str, texts: list[str]) -> Iterator[Finding]:
@@ -307,9 +307,10 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
 def _probed(settings: Settings) -> Iterator[Finding]:
     from pipeline.probe import probe
+    from ragline.commands.ledger import ledger
 
-    with suppress(ConfigurationError):  # told already
-        for found in probe(settings):
+    with suppress(ConfigurationError, DatabaseUnavailable), ledger(settings) as paid:  # told already
+        for found in probe(settings, paid.meter(binding=False)):
             part = f"probe, {found.route}"
             if found.error is None:
                 yield Finding(part, "ok", f"{found.model} answers after {found.ms:.0f} ms")

@@ -22,6 +22,7 @@ from pipeline.evaluation.regression import (
     write_answers,
 )
 from pipeline.llm import make_language_model
+from pipeline.metering import metered
 from pipeline.prompts import proposed_prompts
 from ragline.commands.output import AsJson, console, plain_errors, print_json, progress_bar
 from ragline.commands.services import services
@@ -101,7 +102,8 @@ def _answered(last: int) -> list[tuple[str, ...]]:
 
 def _ask(base: Base, questions: Sequence[tuple[str, ...]], *, model_asked: bool) -> AnswerSet:
     index_base(base)
-    model = make_language_model(base.settings)
+    configured = make_language_model(base.settings)
+    model = metered(configured, base.paid) if configured else None
     with progress_bar("Asking", len(questions)) as advance:
         return answer_set(questions, base, model=model, model_asked=model_asked, progress=advance)
 

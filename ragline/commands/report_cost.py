@@ -32,7 +32,9 @@ def show_cost(found: dict[str, Any]) -> None:
         console.print("No calls.")
         return
     for total in found["total"]:
-        console.print(f"{_money(total, 'cost')} for {total['calls']} calls, {total['failed']} of them failed")
+        unpriced = f", {total['unpriced']} unpriced" if total["unpriced"] else ""
+        said = f"{_money(total, 'cost')} for {total['calls']} calls, {total['failed']} of them failed{unpriced}"
+        console.print(said)
     for name in GROUPS:
         columns = (name, "calls", "tokens in", "cached", "tokens out", "sound, s", "images", "cost")
         print_table(columns, [_cells(name, row) for row in found[name]], empty="")
@@ -43,8 +45,9 @@ def show_cost(found: dict[str, Any]) -> None:
 
 def _cells(name: str, row: dict[str, Any]) -> list[Any]:
     numbers = [row[key] for key in ("calls", "tokens_in", "tokens_cached", "tokens_out", "audio_seconds", "images")]
-    nothing_known = row["unpriced"] and not Decimal(row["cost"])
-    return [row[name] or "-", *numbers, "unpriced" if nothing_known else _money(row, "cost")]
+    unpriced = f"{row['unpriced']} unpriced" if row["unpriced"] else ""
+    cost = "" if unpriced and not Decimal(row["cost"]) else _money(row, "cost")
+    return [row[name] or "-", *numbers, " + ".join(filter(None, (cost, unpriced)))]
 
 
 def _apart(name: str, says: str, found: dict[str, Any]) -> None:
@@ -64,10 +67,14 @@ def show_budgets(found: list[dict[str, Any]]) -> None:
 
 
 def _state(row: dict[str, Any]) -> str:
-    if row["exhausted_at"]:
-        return f"spent; models are not asked since {row['exhausted_at']}"
+    if row["exhausted"]:
+        since = f" since {row['exhausted_at']}" if row["exhausted_at"] else ""
+        return f"spent; models are not asked{since}"
     return f"nearly spent since {row['warned_at']}" if row["warned_at"] else ""
 
 
 def _money(row: dict[str, Any], name: str) -> str:
-    return f"{Decimal(row[name]):.4f} {row['currency']}"
+    """Four digits after the point; of less than that the first two, since what was paid is never shown as nothing."""
+    amount = Decimal(row[name])
+    digits = max(4, 1 - amount.adjusted()) if amount else 4
+    return f"{amount:.{digits}f} {row['currency']}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from pipeline.metering import embeddings_counted
 from ragline.errors import RaglineError
 from ragline.settings import Settings, get_settings
 from ragline.stack import folder
@@ -26,7 +27,7 @@ class PartFailed(RaglineError):
 
 @contextmanager
 def services(*needs: str) -> Iterator[Settings]:
-    """Settings under which what is needed (``database``, ``redis``, ``chroma``) answers.
+    """Settings under which what is needed (``database``, ``redis``, ``chroma``) answers; embeddings are in its ledger.
 
     Raises :class:`RaglineError` with one line that says what is in the way.
     """
@@ -44,7 +45,8 @@ def services(*needs: str) -> Iterator[Settings]:
             os.environ.setdefault(name, value)
         os.environ["RAGLINE_DATA"] = str(data)
         _forget()
-        yield get_settings()
+        with embeddings_counted(get_settings(), get_database()):
+            yield get_settings()
         get_database().close()
         _forget()
 

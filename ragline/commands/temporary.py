@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.embedders import make_embedder
 from pipeline.evaluation.asking import Base
+from ragline.commands.ledger import ledger
 from ragline.commands.output import errors, progress_bar
 from ragline.commands.services import chroma_answers, services, started
 from ragline.settings import get_settings
@@ -25,10 +26,14 @@ from storage.vectors import make_store
 
 @contextmanager
 def temporary_base(store: str) -> Iterator[Base]:
-    """An empty base under the settings of this folder, with its own database and, for ``chroma``, its own server."""
+    """An empty base under the settings of this folder, with its own database and, for ``chroma``, its own server.
+
+    What its models cost is written into the ledger of the base in use.
+    """
     settings = get_settings()
     with TemporaryDirectory(prefix="ragline-eval-") as folder, ExitStack() as stack:
         data = Path(folder)
+        paid = stack.enter_context(ledger(settings))
         own: dict[str, Any] = {
             "data": data,
             "database_url": f"sqlite:///{data}/eval.sqlite3",
@@ -43,7 +48,7 @@ def temporary_base(store: str) -> Iterator[Base]:
         upgrade(under.database)
         database = Database(make_engine(under.database))
         stack.callback(database.close)
-        base = Base(under, database, vectors, make_embedder(under))
+        base = Base(under, database, vectors, make_embedder(under), paid.meter("evaluate"))
         stack.callback(_drop, base)
         yield base
 

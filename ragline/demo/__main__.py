@@ -7,6 +7,7 @@ from functools import partial
 from importlib.resources import as_file, files
 
 from pipeline.embedders import open_embedder
+from pipeline.metering import embeddings_counted
 from ragline.logs import configure_logging, get_logger
 from ragline.settings import get_settings
 from storage import index, knowledge
@@ -35,7 +36,8 @@ def main() -> None:
     if wanted:
         with as_file(files("ragline.demo").joinpath("demo.jsonl")) as path:
             knowledge.put_items(database, read_file(path).items, source="demo")
-    done = index.bring_up_to_date(settings, database, partial(open_embedder, settings))
+    with embeddings_counted(settings, database):
+        done = index.bring_up_to_date(settings, database, partial(open_embedder, settings))
     log.info("knowledge_indexed", texts=done, demo=wanted)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ from ragline.settings import Settings
 from storage.models import BudgetCounter, ModelCall
 from storage.session import Database
 from storage.spending import UNIT, Payer
+from storage.spending_report import budgets
 from tests.support.fake_openai import FakeOpenAI
 from tests.support.spender import NOON, QUOTE, USED, make, spend
 
@@ -180,6 +182,30 @@ def test_one_warning_at_four_fifths(database: Database) -> None:
     assert (warning["budget"], warning["limit"], warning["spent"]) == ("budget.day", "1 USD", "0.8 USD")
     with database.read() as session:
         assert session.exec(select(BudgetCounter)).one().warned_at == NOON
+
+
+def made(spending: Spending) -> int:
+    """Calls until one is refused."""
+    number = 0
+    with suppress(BudgetSpent):
+        while True:
+            spend(spending, ANNA)
+            number += 1
+    return number
+
+
+def test_a_budget_that_is_raised_warns_and_ends_anew(database: Database) -> None:
+    def use(limit: str) -> list[str]:
+        spending = make(database, Clock(), day=limit)  # as after a restart
+        with capture_logs() as logs:
+            assert made(spending) > 0
+        with database.read() as session:
+            [stands] = budgets(session.connection(), make(database, Clock(), day=9).limits())
+        assert (stands.exhausted, stands.shown()["warned_at"], stands.shown()["exhausted_at"]) == (False, None, None)
+        return [entry["event"] for entry in logs]
+
+    told = ["budget_nearly_spent", "budget_spent"]
+    assert [use("0.5"), use("1"), use("2")] == [told, told, told]
 
 
 def test_a_free_model_is_asked_when_nothing_is_left(database: Database) -> None:

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.llm import listed_price
-from pipeline.prices import PriceBook
+from pipeline.calls import _used, _used_listening
+from pipeline.llm import listed_price, load_litellm
+from pipeline.prices import LEAST, PriceBook
+from pipeline.routes import Deployment
 from pipeline.spending import Quote, Used
 from ragline.errors import ConfigurationError
 from ragline.settings import LlmSettings, Settings, load_settings
@@ -84,3 +86,77 @@ def test_a_wrong_setting_says_what_to_do(environment: dict[str, str], says: str)
 def test_budgets_come_from_the_environment_too() -> None:
     settings: Settings = load_settings({"RAGLINE__BUDGET__DAY": "5.5", "RAGLINE__BUDGET__SENDER__MONTH": "0.1"})
     assert (settings.budget.day, settings.budget.sender.month) == (Decimal("5.5"), Decimal("0.1"))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "dashscope/qwen-flash",  # by tiers
+        "fireworks_ai/accounts/fireworks/models/minimax-m2p7",  # of the priority tier alone
+        "medlm-large",  # by characters
+        "dashscope/qwen3-30b-a3b",  # not at all
+        "bedrock/us-east-1/6-month-commitment/anthropic.claude-v1",  # by the hour that is rented
+    ],
+)
+def test_what_the_list_does_not_price_by_tokens_is_never_free(model: str) -> None:
+    litellm = load_litellm()
+    used = _used(litellm, Deployment(model), litellm.Usage(1000, 10, 1010), [], "x")
+    price = listed_price(model)
+    assert used.cost != 0
+    assert price is None or not price.free
+    most = PriceBook(LlmSettings(), listed_price).most(Quote(model, "answer", "text", 1000, 10))
+    assert most >= (used.cost or LEAST)
+
+
+def test_a_model_that_is_listed_as_free_is_free() -> None:
+    litellm = load_litellm()
+    used = _used(litellm, Deployment("gemini/gemma-3-27b-it"), litellm.Usage(1000, 10, 1010), [], "x")
+    price = listed_price("gemini/gemma-3-27b-it")
+    assert (used.cost, price and price.free) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "cost"),
+    [
+        ("openai/whisper-1", {"type": "duration", "seconds": 30}, Decimal("0.003")),
+        ("openai/whisper-1", {"input_tokens": 300, "output_tokens": 20}, Decimal("0.001")),  # of ten seconds
+        ("openai/whisper-1", None, Decimal("0.001")),
+        ("azure/gpt-4o-mini-transcribe", None, None),  # paid by tokens that nobody told
+        (
+            "azure/gpt-4o-mini-transcribe",
+            {
+                "input_tokens": 1000,
+                "output_tokens": 100,
+                "input_token_details": {"audio_tokens": 900, "text_tokens": 100},
+            },
+            Decimal("0.003325"),  # sound 3, words 1.25, of a million
+        ),
+    ],
+)  # fmt: skip
+def test_sound_is_paid_by_what_its_model_is_paid_by(model: str, usage: Any, cost: Decimal | None) -> None:
+    assert _used_listening(load_litellm(), Deployment(model), usage, 10.0).cost == cost
+
+
+def test_what_is_read_from_a_cache_is_cheaper_and_what_is_written_into_it_dearer() -> None:
+    litellm = load_litellm()
+    usage = litellm.Usage(1000, 10, 1010, cache_read_input_tokens=300, cache_creation_input_tokens=500)
+    used = _used(litellm, Deployment("anthropic/claude-haiku-4-5"), usage, [], "x")
+    assert (used.tokens_in, used.tokens_cached, used.tokens_cache_write) == (1000, 300, 500)
+    assert used.cost == Decimal("0.000905")  # 200 at 1, 300 at 0.1, 500 at 1.25, 10 at 5
+    own = {"input": 1, "output": 5, "cached": "0.1", "cache_write": "1.25"}
+    priced = book(prices={"claude-haiku-4-5": own})
+    assert priced.charge("anthropic/claude-haiku-4-5", used).cost == used.cost, "a price needs no provider in its name"
+    assert priced.most(Quote("anthropic/claude-haiku-4-5", "answer", "text", 1000, 10)) == Decimal("0.0013")
+    assert priced.charge("anthropic/claude-haiku-4-5", Used(tokens_in=200, tokens_cached=300)).cost == Decimal(
+        "0.00003"
+    )
+
+
+def test_a_dearer_tier_of_service_is_billed_as_such() -> None:
+    litellm = load_litellm()
+    usage = litellm.Usage(1000, 10, 1010)
+    plain, priority = (
+        _used(litellm, Deployment("openai/gpt-4.1-mini", extra=extra), usage, [], "x").cost
+        for extra in ({}, {"service_tier": "priority"})
+    )
+    assert (plain, priority) == (Decimal("0.000416"), Decimal("0.000728"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -37,9 +38,10 @@ class Ledger:
         self.quotes.append(quote)
         return self
 
-    def settle(self, used: Used, *, ms: float) -> None:
+    def settle(self, used: Used, *, ms: float) -> Decimal | None:
         assert ms > 0
         self.ends.append(("settled", used, True))
+        return used.cost
 
     def release(self, error: str, *, ms: float, charged: bool = False) -> None:
         assert ms > 0

@@ -284,3 +284,27 @@ def test_spreadsheets_and_archives_are_of_a_type_nobody_reads(tmp_path: Path) ->
     with pytest.raises(NotUnderstood) as refused:
         sniff(tmp_path / "a.xlsx", "a.docx")
     assert refused.value.problem == "type"
+
+
+def test_a_film_without_a_word_is_listened_to_once_however_often_its_pictures_fail() -> None:
+    model = Model(heard=" ", fails=ProviderUnavailable("busy"))
+    tools = Tools(MediaSettings(), model, lambda audio, language: model.transcribe(audio), "en")
+    film = Asked("m", "video", [MediaRef(type="video", ref="r")])
+
+    def again() -> Usage:
+        return understand(
+            [film], tools=tools, fetch=lambda m, n, into: _write(into, media.video()), keep=lambda message: None
+        )
+
+    for _ in range(2):
+        with pytest.raises(ProviderUnavailable):
+            again()
+    model.fails = BudgetSpent("spent")
+    again()
+    assert film.parts[0] is not None
+    assert (film.parts[0].problem, film.parts[0].cost) == ("budget", PRICE)
+    model.fails = None
+    usage, part = again(), film.parts[0]
+    assert part is not None
+    assert (part.seen, part.problem, len(model.sounds)) == ("A kettle, K-200.", None, 1)
+    assert (usage.cost, part.cost) == (PRICE, 2 * PRICE), "the step pays for the pictures, the message has both"

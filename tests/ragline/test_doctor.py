@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import select
 from typer.testing import CliRunner
 
 from ragline.commands.doctor import app
 from ragline.settings import get_settings
+from storage.models import ModelCall
+from storage.session import Database, make_engine
 from tests.support import faults
 from tests.support.fake_openai import API_KEY, FakeOpenAI
 
@@ -49,6 +52,15 @@ def doctor(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
     return done.exit_code, json.loads(done.stdout.splitlines()[-1])
 
 
+def ledger() -> list[ModelCall]:
+    get_settings.cache_clear()
+    database = Database(make_engine(get_settings().database))
+    with database.read() as session:
+        calls = list(session.exec(select(ModelCall)).all())
+    database.close()
+    return calls
+
+
 def test_every_model_is_asked_and_what_is_wrong_has_a_remedy(server: FakeOpenAI) -> None:
     server.faults.add(faults.hang(3), "chat", chat="slow")
     server.faults.add(faults.status(400, "does not support image input"), "chat", chat="blind")
@@ -65,6 +77,12 @@ def test_every_model_is_asked_and_what_is_wrong_has_a_remedy(server: FakeOpenAI)
     assert all(words in remedies for words in ("longer timeout", "api_base", "llm.routes.image"))
     assert "sk-wrong" not in json.dumps(findings)
     assert sorted(served.route for served in server.requests) == ["chat", "embeddings", "transcriptions"]
+    calls = ledger()
+    assert {call.purpose for call in calls} == {"probe"}
+    assert sorted(call.outcome for call in calls) == ["answered"] * 3 + ["failed"] * 4
+    told = server.totals("chat")
+    [good] = [call for call in calls if call.model == "openai/good"]
+    assert (good.tokens_in, good.tokens_out) == (told.prompt_tokens, told.completion_tokens)
 
 
 def test_without_the_option_nobody_is_asked(server: FakeOpenAI) -> None:

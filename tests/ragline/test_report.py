@@ -15,6 +15,7 @@ from pipeline.spending import Quote, Used
 from ragline.clock import utcnow
 from ragline.commands.doctor import app as doctor
 from ragline.commands.report import app as report
+from ragline.commands.report_cost import _money
 from storage.migrate import upgrade
 from storage.session import Database, make_engine
 from storage.spending import Payer
@@ -92,10 +93,20 @@ def test_the_sums_are_those_of_the_calls(run: Run) -> None:
 
 def test_people_see_what_has_no_price_apart(run: Run) -> None:
     shown = run(report)
-    assert "0.1000 USD for 4 calls, 2 of them failed" in shown
-    assert "unpriced" in shown
+    assert "0.1000 USD for 4 calls, 2 of them failed, 1 unpriced" in shown
+    assert "0.1000 USD + 1 unpriced" in shown, "of the day"
     assert "set llm.prices" in shown
     assert "52%" in shown
+
+
+def test_what_was_paid_is_never_shown_as_nothing() -> None:
+    amounts = ("0", "0.00000124", "0.012345", "12.5")
+    assert [_money({"cost": amount, "currency": "USD"}, "cost") for amount in amounts] == [
+        "0.0000 USD",
+        "0.0000012 USD",
+        "0.0123 USD",
+        "12.5000 USD",
+    ]
 
 
 def test_a_wrong_span_says_what_is_right(run: Run) -> None:

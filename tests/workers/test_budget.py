@@ -19,8 +19,9 @@ from sqlmodel import select
 from pipeline.llm import make_language_model
 from pipeline.steps.retrieve import Passage, Retrieval
 from ragline.settings import Settings
+from storage import replay, rows, turns
 from storage.answers import message_state
-from storage.models import Message, ModelCall, RedFlag, StepRun, Turn
+from storage.models import Message, ModelCall, Outbox, RedFlag, StepRun, Turn
 from storage.session import Database
 from storage.spending_report import budgets, costs
 from tests.support import faults
@@ -45,12 +46,13 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
         yield provider
 
 
-def equip(w: World, **budget: Any) -> None:
-    """A real model, paid from these budgets."""
+def equip(w: World, models: dict[str, dict[str, int]] | None = None, **budget: Any) -> None:
+    """A real model, or two that are each asked twice, paid from these budgets."""
+    prices = models or {MODEL: PRICE}
     w.runtime.settings = Settings.model_validate(
         {
             "answer": {"direct_threshold": 0.9, "grounded_threshold": 0.1, "max_tokens": 400},
-            "llm": {"routes": {"text": [MODEL]}, "prices": {MODEL: PRICE}, "cooldown": 0},
+            "llm": {"routes": {"text": list(prices)}, "prices": prices, "cooldown": 0, "max_retries": len(prices) - 1},
             "turn": {"max_attempts": 3, "retry_base": 1},
             "budget": budget,
         }
@@ -58,6 +60,27 @@ def equip(w: World, **budget: Any) -> None:
     for made_before in ("spending", "policy", "load"):
         w.runtime.__dict__.pop(made_before, None)
     w.runtime.__dict__["model"] = make_language_model(w.runtime.settings)
+
+
+def reopened(w: World, turn_id: str) -> None:
+    """The turn ends as answered and is asked for again."""
+    zero = timedelta()
+    with w.database.write() as session:
+        turn = session.get_one(Turn, turn_id)
+        turn.status, turn.step = "answered", None
+        for row in session.exec(select(Outbox).where(Outbox.turn_id == turn_id)):
+            row.status = "sent"
+        session.flush()
+        assert replay.request(session, turn_id, replay.Wish(force=True)).from_step == "classify"
+        session.flush()
+        talk = rows.conversation(session.connection(), turn.conversation_id)
+        assert talk is not None
+        again = turns.open_turn(
+            session.connection(), talk, now=w.now, quiet=zero, longest_wait=zero, max_messages=1, patience=zero,
+            window=zero,
+        )  # fmt: skip
+    assert isinstance(again, turns.Opened)
+    assert again.turn.id == turn_id
 
 
 def price_of(provider: FakeOpenAI) -> Decimal:
@@ -107,6 +130,58 @@ def test_the_budget_drill(
     assert sum(Decimal(row["cost"]) for row in report["model"]) == Decimal(total["cost"])
     assert budgeted.state.reserved == 0
     assert budgeted.state.exhausted_at is not None
+
+
+def test_the_sums_are_the_providers_with_fallbacks_retries_and_streams_cut(
+    world: Callable[..., World], database: Database, provider: FakeOpenAI
+) -> None:
+    w = world(confidence=0.3)
+    prices = {"openai/first": PRICE, "openai/second": {"input": 3000, "output": 7000}}
+    equip(w, prices, day=10_000)
+    troubles = [
+        (faults.status(500), 1), (faults.status(500), 2), (faults.cut(), 1), (faults.reset(), 2), (faults.broken(), 1),
+        (faults.status(503, after=True), 1), (faults.too_many(), 1),
+    ]  # fmt: skip
+    for number, (fault, times) in enumerate(troubles):
+        provider.faults.add(fault, "chat", chat="first", times=times)
+        w.steps(w.turn_in(f"customer {number}"))
+    assert provider.faults.pending() == []
+
+    def billed(*, answered: bool) -> Decimal:
+        made = [one for one in provider.requests if one.answered is answered]
+        costs = (
+            one.usage.prompt_tokens * prices[f"openai/{one.model}"]["input"]
+            + one.usage.completion_tokens * prices[f"openai/{one.model}"]["output"]
+            for one in made
+        )
+        return Decimal(sum(costs)) / 10**6
+
+    with database.read() as session:
+        report = costs(session.connection(), since=w.now - timedelta(days=1))
+        calls = session.exec(select(ModelCall)).all()
+        [budgeted] = budgets(session.connection(), w.runtime.spending.limits())
+    [total] = report["total"]
+    nobody_heard = [call for call in calls if call.cost is None]
+    assert Decimal(total["cost"]) == billed(answered=True)
+    assert total["calls"] == len(calls) == len(provider.calls)
+    assert {call.error_class for call in nobody_heard} == {"connection", "server_error"}
+    assert Decimal(total["assumed"]) >= billed(answered=False), "what nobody heard of is counted at its most"
+    assert Decimal(budgeted.shown()["spent"]) == Decimal(total["cost"]) + Decimal(total["assumed"])
+    assert budgeted.state.reserved == 0
+
+
+def test_a_budget_that_is_raised_answers_a_replay_once(world: Callable[..., World], provider: FakeOpenAI) -> None:
+    w = world(confidence=0.3)
+    equip(w, day=0)
+    turn_id = w.turn()
+    w.steps(turn_id)
+    assert (w.one(Turn, turn_id).mode, w.one(RedFlag, turn_id).cause) == ("unknown", "budget")
+    equip(w, day=100)
+    reopened(w, turn_id)
+    written = w.steps(turn_id).rows
+    w.steps(turn_id)
+    assert (w.one(Turn, turn_id).mode, len(written), len(provider.requests)) == ("grounded", 1, 1)
+    assert w.one(ModelCall, turn_id).cost == price_of(provider)
 
 
 def test_a_spent_budget_asks_back_where_items_are_close(world: Callable[..., World], provider: FakeOpenAI) -> None:

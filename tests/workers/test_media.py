@@ -13,7 +13,7 @@ from sqlmodel import col, select
 
 from pipeline.envelope import Envelope, MediaRef, Sender
 from pipeline.errors import BudgetSpent, NotUnderstood, ProviderUnavailable
-from pipeline.llm import Audio, Completion, Transcript
+from pipeline.llm import Audio, Completion, Transcript, make_language_model
 from pipeline.senders.base import PullSender
 from pipeline.steps.retrieve import Passage, Retrieval
 from pipeline.turn import Usage
@@ -22,11 +22,13 @@ from ragline.ids import new_id
 from ragline.settings import Settings
 from storage import inbox, replay, rows, turns
 from storage.download import DownloadFailed
-from storage.models import Message, Outbox, RedFlag, StepRun, Turn
+from storage.models import Message, ModelCall, Outbox, RedFlag, StepRun, Turn
 from storage.session import Database
 from storage.steps import ALL_STEPS
 from storage.turns import Opened
+from storage.understanding import parts_of
 from tests.support import documents, media
+from tests.support.fake_openai import FakeOpenAI
 from workers.media import clean_files
 from workers.runtime import Runtime
 from workers.steps import Outcome, StepRetry, run_step
@@ -218,6 +220,43 @@ def test_photo_voice_and_video_are_paid_once_over_five_turns_and_a_replay(world:
         stored = session.exec(select(Message.understood).where(Message.kind == "video")).one()
     assert stored is not None
     assert (stored[0]["language"], Decimal(stored[0]["cost"])) == ("en", 2 * PRICE)
+
+
+@on_sqlite
+def test_each_message_of_a_burst_has_the_cost_of_its_own_files(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = world()
+    prices = {"openai/eyes": {"input": 1000, "output": 4000, "currency": "RUB"}, "openai/ears": {"audio_minute": 0.6}}
+    routes = {"text": ["openai/eyes"], "voice": ["openai/ears"]}
+    llm = {"routes": routes, "prices": prices, "currency": "RUB", "usd_rate": 80}
+    w.runtime.settings = Settings.model_validate({**w.runtime.settings.model_dump(), "llm": llm})
+    with FakeOpenAI(answer="A kettle, K-200.") as provider:
+        monkeypatch.setenv("OPENAI_API_KEY", provider.api_key)
+        monkeypatch.setenv("OPENAI_API_BASE", provider.api_base)
+        w.runtime.__dict__["model"] = make_language_model(w.runtime.settings)
+        turn = w.says(
+            ("text", "Are these sold?", None), ("photo", "", b""), ("photo", "", media.picture()),
+            ("photo", "", media.picture("POT")), ("voice", "", media.recorded("hello")), ("video", "", media.video()),
+        )  # fmt: skip
+        run_step(w.runtime, turn, "understand")
+        seen, heard = provider.totals("chat"), len(provider.wait_requests(1, route="transcriptions"))
+    with w.database.read() as session:
+        messages = session.exec(select(Message).order_by(col(Message.seq))).all()
+        calls = session.exec(select(ModelCall).order_by(col(ModelCall.id))).all()
+    booked = [[call.purpose for call in calls if call.message_id == message.id] for message in messages]
+    assert booked == [[], [], ["caption"], [], ["transcribe"], ["transcribe", "caption"]]
+    assert heard == 2
+    for message in messages:
+        parts = (part for part in parts_of(message.understood) if part)
+        own = sum((call.cost or 0 for call in calls if call.message_id == message.id), Decimal(0))
+        assert sum((part.cost or 0 for part in parts), Decimal(0)) == own, "in the currency of the ledger, by its price"
+    sound = sum(call.audio_seconds for call in calls)
+    told = Decimal(seen.prompt_tokens + 4 * seen.completion_tokens) / 1000 + Decimal(str(round(sound, 3))) * 80 / 100
+    total = sum((call.cost or 0 for call in calls), Decimal(0))
+    assert abs(total - told) < Decimal("0.001")
+    [run] = w.runs(turn)
+    assert run.cost == total
 
 
 @on_sqlite
