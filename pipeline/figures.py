@@ -1,7 +1,7 @@
 """Figures of a text: what a customer acts on and a model must not make up.
 
-Numbers, amounts of money, percentages, months, times, links, e-mail addresses, phone numbers, handles and codes, each
-in a form in which two ways of writing the same are equal: 1 000 = 1,000.00, 12 мая = 12.05, two = 2, 6 p.m. = 18:00.
+Numbers, amounts of money, percentages, months, times, links, e-mail addresses, phone numbers, handles, names of files
+and codes, each in a form in which two ways of writing the same are equal: 1 000 = 1,000.00, 12 мая = 12.05, two = 2, 6 p.m. = 18:00.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
 
-Kind = Literal["number", "money", "percent", "month", "time", "link", "email", "phone", "handle", "code"]
+Kind = Literal["number", "money", "percent", "month", "time", "link", "email", "phone", "handle", "file", "code"]
 CONTACTS = ("link", "email", "phone", "handle")
 
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
@@ -25,6 +25,12 @@ _LINK = re.compile(
     r"(?![\w-])(?:/[^\s<>()\[\]\"'«»]*)?"
     r"|(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}(?:рф|рус|москва|дети|онлайн|сайт)(?![\w-])(?:/[^\s<>()\[\]\"'«»]*)?",
 )
+#: What a person calls a file: no program makes a link of it, since it ends in no top-level domain.
+_EXTENSIONS = (
+    "docx?|pdf|xlsx?|pptx?|odt|ods|rtf|txt|csv|jsonl?|xml|ya?ml|html?|epub|rar|7z|exe|apk|jpe?g|png|gif|bmp|tiff?|"
+    "webp|hei[cf]|svg|mp[34]|m4a|wav|flac|og[ag]|opus|avi|mkv|webm|mpe?g"
+)
+_FILE = re.compile(rf"(?<![\w@.:/-])(?!www\.)[\w.-]{{1,120}}\.(?:{_EXTENSIONS})(?![\w/-]|\.\w)", re.IGNORECASE)
 #: Ways to write an address that a person reads as one: evil[.]example, evil dot com.
 _DOT = re.compile(r"\s*[\[({]\s*(?:\.|dot|точка)\s*[\])}]\s*|\s+(?:dot|точка)\s+(?=[a-z]{2,8}\b)", re.IGNORECASE)
 _PHONE = re.compile(
@@ -192,9 +198,10 @@ _CANONICAL: dict[str, Callable[[str], str]] = {
     "phone": _phone,
     "handle": str.lower,
     "code": str,
+    "file": str.lower,
 }
 _PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    ("email", _EMAIL), ("link", _LINK), ("handle", _HANDLE), ("phone", _PHONE), ("code", _LONG_CODE),
+    ("email", _EMAIL), ("file", _FILE), ("link", _LINK), ("handle", _HANDLE), ("phone", _PHONE), ("code", _LONG_CODE),
 )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from jinja2 import FunctionLoader, StrictUndefined, TemplateError, meta
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from pipeline.marks import BLOCKS as MARKED
 from ragline.errors import ConfigurationError
 
 MODALITIES = ("text", "image", "voice", "video", "document")
@@ -37,7 +38,7 @@ _USER = "\n<!-- user -->\n"
 _GAP = r"[\s/\\\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff]*"
 #: The names of the blocks, behind anything that reads as an opening bracket.
 _MARKERS = re.compile(
-    rf"[<\uff1c\u2039\u3008\u27e8\ufe64](?={_GAP}(?:passages?|customer|history|summary|answer)\b|!--)", re.IGNORECASE
+    rf"[<\uff1c\u2039\u3008\u27e8\ufe64](?={_GAP}(?:{'|'.join(MARKED)})\b|!--)", re.IGNORECASE
 )
 #: Letters of the Unicode block "tags", which a model reads and a person does not see.
 _UNSEEN = re.compile("[\U000e0000-\U000e007f]")

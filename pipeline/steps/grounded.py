@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pipeline.grounding import Reply, Source, Verdict, check, read_reply
 from pipeline.history import Memory, Remembered, remember
 from pipeline.llm import ChatMessage, LanguageModel
+from pipeline.marks import DECLINED
 from pipeline.orders import gives_orders
 from pipeline.prompts import as_data, block_key, ledger_version, load
 from pipeline.steps.replies import citation, unknown
@@ -17,7 +18,6 @@ from pipeline.turn import Answer, Classification, Usage
 from ragline.logs import get_logger
 
 log = get_logger(__name__)
-_NO_ANSWER = "NO_ANSWER"
 _SUPPORTED = re.compile(r"\W*SUPPORTED\W*", re.IGNORECASE)
 #: Tokens of a verdict, and of what some models think before it.
 _VERDICT_TOKENS = 256
@@ -61,7 +61,7 @@ def grounded(
         completion = model.complete(messages, max_tokens=max_tokens)
         usage = usage + completion.usage
         reply = read_reply(completion.text, sources)
-        if not reply.text or _NO_ANSWER in reply.text:  # nothing but marks is no answer either
+        if not reply.text or DECLINED in reply.text:  # nothing but marks is no answer either
             return _unknown(classification, retrieval, request, usage, "model_declined")
         verdict, spent = _judged(
             reply, classification, sources, past, request, model, max_tokens=max_tokens, by_model=checked_by_model

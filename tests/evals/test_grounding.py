@@ -59,6 +59,7 @@ def test_the_examples_are_of_both_languages_and_of_others() -> None:
         ("8 (800) 555-35-35", "+7 800 5553535"),
         ("５ дней", "five days"),
         ("1. one thing\n2. another", "nothing"),
+        ("a.docx", "in A.DOCX or b.pdf"),
         ("т.е. дней.Доставка e.g. so", "nothing"),
     ],
 )
@@ -84,6 +85,8 @@ def test_two_ways_to_write_a_figure_are_one(said: str, known: str) -> None:
         ("a@evil.example", "a@shop.example"),
         ("+44 20 7946 0958", "+44 20 7946 0000"),
         ("9:30", "9:00"),
+        ("chek.pdf", "check.pdf"),
+        ("чек.pdf", "чеки"),
     ],
 )
 def test_another_figure_is_another(said: str, known: str) -> None:
@@ -101,6 +104,18 @@ def test_what_the_customer_named_may_be_repeated_but_no_amount_and_no_address() 
     assert reason("The courier with your 5000 roubles order calls an hour before [1].") == "figures"
     assert reason("The courier calls +44 20 7946 0958 an hour before [1].") == "figures"
     assert reason("The courier writes to me@mail.example an hour before [1].") == "figures"
+
+
+def test_a_file_that_the_customer_sent_may_be_named_and_an_address_that_looks_like_one_may_not() -> None:
+    sources = [Source("", "Send a photo of the receipt to the chat and we return the money.")]
+
+    def reason(name: str) -> str | None:
+        reply = read_reply(f"We have got {name}, now send a photo of the receipt [1].", sources)
+        return check(reply, sources, question=f"I sent {name}, is it enough for a return?").reason
+
+    assert [reason(name) for name in ("a.docx", "chek.pdf", "договор 12.xlsx", "IMG_2034.HEIC", "a.mp4")] == [None] * 5
+    strange = ("win.zip", "clip.mov", "get.app", "readme.md", "run.sh", "https://a.docx", "a.docx/login", "www.a.pdf")
+    assert [reason(name) for name in strange] == ["figures"] * len(strange)
 
 
 def test_another_language_than_the_passages_needs_another_language_of_the_customer() -> None:
