@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from pipeline.figures import CONTACTS, Figures, figures, passage_figures, plain
+from pipeline.figures import CONTACTS, Figures, figures, passage_figures, plain, without_figures
 from pipeline.marks import MARK, unmarked
 from pipeline.stopwords import EMPTY, language, script
 from storage.words import normalise, stems
@@ -186,7 +186,9 @@ def _unsaid(text: str, question: str, cited: Sequence[Source]) -> str:
 
 
 def _content(text: str) -> list[str]:
-    return [stem for stem in stems(text) if stem not in EMPTY and not stem[0].isdigit() and len(stem) > 1]
+    return [
+        stem for stem in stems(without_figures(text)) if stem not in EMPTY and not stem[0].isdigit() and len(stem) > 1
+    ]
 
 
 @lru_cache(maxsize=4096)

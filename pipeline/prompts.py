@@ -37,9 +37,7 @@ _USER = "\n<!-- user -->\n"
 #: Blanks and characters nobody sees, with which a marker could be disguised.
 _GAP = r"[\s/\\\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff]*"
 #: The names of the blocks, behind anything that reads as an opening bracket.
-_MARKERS = re.compile(
-    rf"[<\uff1c\u2039\u3008\u27e8\ufe64](?={_GAP}(?:{'|'.join(MARKED)})\b|!--)", re.IGNORECASE
-)
+_MARKERS = re.compile(rf"[<\uff1c\u2039\u3008\u27e8\ufe64](?={_GAP}(?:{'|'.join(MARKED)})\b|!--)", re.IGNORECASE)
 #: Letters of the Unicode block "tags", which a model reads and a person does not see.
 _UNSEEN = re.compile("[\U000e0000-\U000e007f]")
 #: What a ledger row keeps of a version.
