@@ -28,9 +28,10 @@ CONTACTS = ("link", "email", "phone", "handle")
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _LINK = re.compile(
     r"(?:h(?:tt|xx)ps?://|www\.)[^\s<>()\[\]\"'«»]+"
-    r"|(?<![\w@.-])(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,8}(?:[a-z]{2,24}|[A-Z]{2,24}|xn--\w+)"
-    r"(?![\w-])(?:/[^\s<>()\[\]\"'«»]*)?"
-    r"|(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}(?:рф|рус|москва|дети|онлайн|сайт)(?![\w-])(?:/[^\s<>()\[\]\"'«»]*)?",
+    # Letters of any alphabet before the dot: one that only looks like another makes another address.
+    r"|(?<![\w@.-])(?:[^\W_][\w-]{0,62}\.){1,8}(?:[a-z]{2,24}|[A-Z]{2,24}|xn--\w+|[A-Z][a-z]{1,23}(?=/\w)"
+    r"|(?i:com|net|org|info|biz|ru|su|ua|by|kz|io|app|dev|shop|site|online|xyz|win|link|click|club|ly|gg|eu"
+    r"|рф|рус|москва|дети|онлайн|сайт|укр|бел|қаз|ком|орг))(?![\w-])(?:/[^\s<>()\[\]\"'«»]*)?",
 )
 #: What a person calls a file: no program makes a link of it, since it ends in no top-level domain.
 _EXTENSIONS = (
@@ -74,6 +75,12 @@ _CURRENCIES = {
 }  # fmt: skip
 _CURRENCY = re.compile("|".join(f"(?P<{name}>{words})" for name, words in _CURRENCIES.items()), re.IGNORECASE)
 _PERCENT = re.compile(r"\s*(?:%|процент\w*|per ?cent)", re.IGNORECASE)
+_FEW = re.compile(
+    r"(?<!\w)(?:(?P<article>an?)|(?P<nothing>zero|ноль|нуль|ноля|нуля)|one|single|один|одну|одного|одна)(?=\s)",
+    re.IGNORECASE,
+)
+#: The end of what an article and a currency are about: "a dollar.", and not "a dollar account".
+_ENDS = re.compile(r"\s\w+\s*(?:$|[.,;:!?)]|(?:for|per|an?|each|only|and|or)\b)", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+")
 _COUNTING = re.compile(
     rf"(?<!\w)(?:{'|'.join([*SMALL, *LARGE])})(?!\w)|(?<![^\W\d_])(?:{_CURRENCY.pattern})(?!\w)"
@@ -189,6 +196,7 @@ def figures(text: str, *, evidence: bool = False) -> list[Figure]:
     found += dated
     left, timed = _times(left, evidence)
     found += timed
+    found += _few(left)
     found += (Figure("weekday", days, shown) for days, shown in weekdays(left, evidence=evidence))
     found += (Figure("number", frozenset({value}), shown, measures=what) for value, what, shown in halves(left))
     if evidence:
@@ -320,6 +328,16 @@ def _worded(text: str) -> Iterator[Figure]:
             yield Figure("percent", values, shown)
         else:
             yield _counted(values, shown, "", text[end:])
+
+
+def _few(text: str) -> Iterator[Figure]:
+    """Amounts and shares of one or nothing, in words: by themselves "one" and "a" are mostly no numbers."""
+    for word in _FEW.finditer(text):
+        value, behind = frozenset({"0" if word.group("nothing") else "1"}), text[word.end() :]
+        if _PERCENT.match(behind):
+            yield Figure("percent", value, word.group())
+        elif (name := _currency("", behind)) and (not word.group("article") or _ENDS.match(behind)):
+            yield Figure("money", value, word.group() + behind[:12], name)
 
 
 def _values(shown: str) -> set[str]:

@@ -53,7 +53,7 @@ def grounded(
     retrieval = _without_orders(retrieval)
     if not retrieval.passages:
         return unknown("unknown", classification.language, flag="no_answer", confidence=retrieval.confidence)
-    sources = [Source(p.question or p.heading or "", p.answer) for p in retrieval.passages]
+    sources = [Source(_title(passage), passage.answer) for passage in retrieval.passages]
     past = remember(memory, tokens=history_tokens, model=model)
     request = _request(classification, sources, past)
     messages, usage = request.messages, past.usage
@@ -84,6 +84,12 @@ def _without_orders(retrieval: Retrieval) -> Retrieval:
     log.warning("passages_give_orders", items=sorted(planted))
     clean = tuple(passage for passage in retrieval.passages if passage.id not in planted)
     return retrieval.model_copy(update={"passages": clean})
+
+
+def _title(passage: Passage) -> str:
+    """What a passage is about; nothing where that gives orders: a question may be a customer's own words."""
+    title = passage.question or passage.heading or ""
+    return "" if gives_orders(title) else title
 
 
 def _request(classification: Classification, sources: Sequence[Source], past: Remembered) -> _Request:

@@ -71,9 +71,9 @@ def test_a_version_counts_the_blocks_that_are_included() -> None:
     assert blocks() == ["blocks/conversation", "blocks/data", "blocks/key", "blocks/passages"]
     system, user = load("base_system_prompt"), load("text_answer_template")
     assert (system.version, user.version, user.includes) == (
-        "2+1", "2+3", ("blocks/conversation", "blocks/key", "blocks/passages"),
+        "2+1", "2+4", ("blocks/conversation", "blocks/key", "blocks/passages"),
     )  # fmt: skip
-    assert ledger_version(system, user) == "2+1.2+3"
+    assert ledger_version(system, user) == "2+1.2+4"
 
 
 def test_an_accounts_own_template_comes_before_that_for_all(tmp_path: Path) -> None:

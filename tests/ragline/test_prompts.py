@@ -37,7 +37,7 @@ def command(folder: Path) -> Command:
 
 def test_the_templates_in_force_are_listed(command: Command) -> None:
     rows = {row["name"]: row for row in json.loads(command("list", "--json").stdout)}
-    assert rows["text_answer_template"]["version"] == "2+3"
+    assert rows["text_answer_template"]["version"] == "2+4"
     assert rows["reply_unknown"]["file"] == "prompts/reply_unknown.md"
     own = json.loads(command("list", "--channel", "widget", "--account", "default", "--json").stdout)
     assert any(row["file"].endswith("own/widget/default/reply_unknown.md") for row in own)
