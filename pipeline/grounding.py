@@ -177,8 +177,9 @@ def _unsaid(text: str, question: str, cited: Sequence[Source]) -> str:
     for sentence in _SENTENCE.split(text):
         content = _content(sentence)
         shared = sum(stem in known for stem in content)
-        # What is repeated of the question is neither borne out nor made up.
-        counted = sum(stem in known or stem not in asked for stem in content) or len(content)
+        judged = set(_content(without_figures(sentence)))
+        # What is repeated of the question is neither borne out nor made up, and figures were judged as such.
+        counted = sum(stem in known or (stem in judged and stem not in asked) for stem in content) or len(content)
         if counted >= _FEW_WORDS and shared < SENTENCE_FLOOR * counted:
             return sentence
         found, total = found + shared, total + counted
@@ -186,9 +187,7 @@ def _unsaid(text: str, question: str, cited: Sequence[Source]) -> str:
 
 
 def _content(text: str) -> list[str]:
-    return [
-        stem for stem in stems(without_figures(text)) if stem not in EMPTY and not stem[0].isdigit() and len(stem) > 1
-    ]
+    return [stem for stem in stems(text) if stem not in EMPTY and not stem[0].isdigit() and len(stem) > 1]
 
 
 @lru_cache(maxsize=4096)
