@@ -1,7 +1,8 @@
 """Figures of a text: what a customer acts on and a model must not make up.
 
-Numbers, amounts of money, percentages, months, times, links, e-mail addresses, phone numbers, handles and codes, each
-in a form in which two ways of writing the same are equal: 1 000 = 1,000.00, 12 мая = 12.05, two = 2, 6 p.m. = 18:00.
+Numbers, amounts of money, percentages, months, times, links, e-mail addresses, phone numbers, handles, names of files
+and codes, each in a form in which two ways of writing the same are equal: 1 000 = 1,000.00, 12 мая = 12.05, two = 2,
+6 p.m. = 18:00, two years = 24 months. A number with a unit is no number of another unit.
 """
 
 from __future__ import annotations
@@ -15,16 +16,29 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
 
-Kind = Literal["number", "money", "percent", "month", "time", "link", "email", "phone", "handle", "code"]
+from pipeline.measures import UNIT, halves, lone, measures, per, unit_after
+from pipeline.numerals import LARGE, SMALL, spelled
+from pipeline.weekdays import weekdays
+
+Kind = Literal[
+    "number", "money", "percent", "month", "weekday", "time", "link", "email", "phone", "handle", "file", "code"
+]
 CONTACTS = ("link", "email", "phone", "handle")
 
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _LINK = re.compile(
     r"(?:h(?:tt|xx)ps?://|www\.)[^\s<>()\[\]\"'«»]+"
-    r"|(?<![\w@.-])(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,8}(?:[a-z]{2,24}|[A-Z]{2,24}|xn--\w+)"
-    r"(?![\w-])(?:/[^\s<>()\[\]\"'«»]*)?"
-    r"|(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}(?:рф|рус|москва|дети|онлайн|сайт)(?![\w-])(?:/[^\s<>()\[\]\"'«»]*)?",
+    # Letters of any alphabet before the dot: one that only looks like another makes another address.
+    r"|(?<![\w@.-])(?:[^\W_][\w-]{0,62}\.){1,8}(?:[a-z]{2,24}|[A-Z]{2,24}|xn--\w+|[A-Z][a-z]{1,23}(?=/\w)"
+    r"|(?i:com|net|org|info|biz|ru|su|ua|by|kz|io|app|dev|shop|site|online|xyz|win|link|click|club|ly|gg|eu"
+    r"|рф|рус|москва|дети|онлайн|сайт|укр|бел|қаз|ком|орг))(?![\w-])(?:/[^\s<>()\[\]\"'«»]*)?",
 )
+#: What a person calls a file: no program makes a link of it, since it ends in no top-level domain.
+_EXTENSIONS = (
+    "docx?|pdf|xlsx?|pptx?|odt|ods|rtf|txt|csv|jsonl?|xml|ya?ml|html?|epub|rar|7z|exe|apk|jpe?g|png|gif|bmp|tiff?|"
+    "webp|hei[cf]|svg|mp[34]|m4a|wav|flac|og[ag]|opus|avi|mkv|webm|mpe?g"
+)
+_FILE = re.compile(rf"(?<![\w@.:/-])(?!www\.)[\w.-]{{1,120}}\.(?:{_EXTENSIONS})(?![\w/-]|\.\w)", re.IGNORECASE)
 #: Ways to write an address that a person reads as one: evil[.]example, evil dot com.
 _DOT = re.compile(r"\s*[\[({]\s*(?:\.|dot|точка)\s*[\])}]\s*|\s+(?:dot|точка)\s+(?=[a-z]{2,8}\b)", re.IGNORECASE)
 _PHONE = re.compile(
@@ -54,43 +68,25 @@ _MONTH = re.compile(
     rf"\d(?:st|nd|rd|th|-?го|-?е)?\s+(?:of\s+)?{_MONTH_WORD}\b|\b{_MONTH_WORD}\.?\s+\d|\b(?:in|в|until|до|с|from)\s+{_MONTH_WORD}\b",
     re.IGNORECASE,
 )
-_UNITS = {
-    2: "two два две двух двум двумя", 3: "three три трех трем тремя", 4: "four четыре четырех четырем четырьмя",
-    5: "five пять пяти пятью", 6: "six шесть шести шестью", 7: "seven семь семи семью",
-    8: "eight восемь восьми восемью", 9: "nine девять девяти девятью",
-}  # fmt: skip
-_TEENS = {
-    10: "ten десять десяти десятью", 11: "eleven одиннадцать одиннадцати", 12: "twelve двенадцать двенадцати",
-    13: "thirteen тринадцать тринадцати", 14: "fourteen четырнадцать четырнадцати",
-    15: "fifteen пятнадцать пятнадцати", 16: "sixteen шестнадцать шестнадцати",
-    17: "seventeen семнадцать семнадцати", 18: "eighteen восемнадцать восемнадцати",
-    19: "nineteen девятнадцать девятнадцати",
-}  # fmt: skip
-_TENS = {
-    20: "twenty двадцать двадцати", 30: "thirty тридцать тридцати", 40: "forty сорок сорока",
-    50: "fifty пятьдесят пятидесяти", 60: "sixty шестьдесят шестидесяти", 70: "seventy семьдесят семидесяти",
-    80: "eighty восемьдесят восьмидесяти", 90: "ninety девяносто девяноста",
-}  # fmt: skip
-_HUNDREDS = {
-    200: "двести двухсот", 300: "триста трехсот", 400: "четыреста", 500: "пятьсот пятисот", 600: "шестьсот",
-    700: "семьсот", 800: "восемьсот", 900: "девятьсот",
-}  # fmt: skip
-_LARGE = {
-    100: "hundred сто ста", 1000: "thousand тысяча тысячи тысяч тысячу тыс k к",
-    1_000_000: "million миллион миллиона миллионов млн",
-}  # fmt: skip
-_COUNTS = (_UNITS, _TEENS, _TENS, _HUNDREDS)
-_SMALL_WORDS = {word: n for table in _COUNTS for n, words in table.items() for word in words.split()}
-_LARGE_WORDS = {word: n for n, words in _LARGE.items() for word in words.split()}
-#: Of the large ones those that count by themselves: "a hundred", "сто".
-_ALONE = ("сто", "ста", "тысяча", "тысячу", "hundred", "thousand")
+_RANGE = re.compile(r"\s?(?:-|to|or|до|или|або)\s?", re.IGNORECASE)
 _CURRENCIES = {
     "rub": r"₽|руб\w*|р\.|rub\b|rou?bles?", "usd": r"\$|usd\b|dollars?|доллар\w*", "eur": r"€|eur\b|euros?|евро",
     "gbp": r"£|gbp\b|pounds?", "kzt": r"₸|тенге|kzt\b|tenge", "uah": r"₴|грн|гривен\w*|гривн\w*|uah\b",
 }  # fmt: skip
 _CURRENCY = re.compile("|".join(f"(?P<{name}>{words})" for name, words in _CURRENCIES.items()), re.IGNORECASE)
 _PERCENT = re.compile(r"\s*(?:%|процент\w*|per ?cent)", re.IGNORECASE)
+_FEW = re.compile(
+    r"(?<!\w)(?:(?P<article>an?)|(?P<nothing>zero|ноль|нуль|ноля|нуля)|one|single|один|одну|одного|одна)(?=\s)",
+    re.IGNORECASE,
+)
+#: The end of what an article and a currency are about: "a dollar.", and not "a dollar account".
+_ENDS = re.compile(r"\s\w+\s*(?:$|[.,;:!?)]|(?:for|per|an?|each|only|and|or)\b)", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+")
+_COUNTING = re.compile(
+    rf"(?<!\w)(?:{'|'.join([*SMALL, *LARGE])})(?!\w)|(?<![^\W\d_])(?:{_CURRENCY.pattern})(?!\w)"
+    rf"|(?<=[\d/])\s?(?:{UNIT})(?!\w)",
+    re.IGNORECASE,
+)
 _LIST_MARK = re.compile(r"(?m)^\s*\d{1,2}[.)]\s+")
 
 
@@ -102,6 +98,9 @@ class Figure:
     values: frozenset[str]
     shown: str
     currency: str = ""
+    #: Of a number with a unit: what it measures. Of an amount: the units it is paid for.
+    measures: frozenset[str] = frozenset()
+    per: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -111,6 +110,11 @@ class Figures:
     values: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     #: Amounts with their currency, as ``rub 500``; of an unnamed currency as `` 500``.
     money: set[str] = field(default_factory=set)
+    #: The same, with the unit it is paid for: ``rub 500 month``, ``rub 500 `` where none is named.
+    rates: set[str] = field(default_factory=set)
+    #: What numbers with a unit measure; numbers without one may be of any.
+    measures: set[str] = field(default_factory=set)
+    bare: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, texts: Iterable[str], read: Callable[[str], Iterable[Figure]] | None = None) -> Figures:
@@ -122,7 +126,15 @@ class Figures:
                 if figure.kind in ("money", "percent", "time"):
                     found.values["number"] |= figure.values
                 if figure.kind == "money":
-                    found.money |= {f"{figure.currency} {value}" for value in figure.values}
+                    amounts = {f"{figure.currency} {value}" for value in figure.values}
+                    found.money |= amounts
+                    found.rates |= {f"{amount} {unit}" for amount in amounts for unit in figure.per or ("",)}
+                elif figure.kind == "time":
+                    found.measures |= measures(figure.values, "hour")
+                elif figure.measures:
+                    found.measures |= figure.measures
+                elif figure.kind == "number":
+                    found.bare |= figure.values
         return found
 
     def has(self, figure: Figure) -> bool:
@@ -130,7 +142,12 @@ class Figures:
         if figure.kind == "money":
             if not self.money:  # the texts name prices without a currency
                 return bool(figure.values & self.values["number"])
-            return any(f"{figure.currency} {value}" in self.money for value in figure.values)
+            amounts = [f"{figure.currency} {value}" for value in figure.values]
+            if not figure.per:
+                return any(amount in self.money for amount in amounts)
+            return any(f"{amount} {unit}" in self.rates for amount in amounts for unit in ("", *figure.per))
+        if figure.measures:
+            return bool(figure.measures & self.measures or figure.values & self.bare)
         if figure.kind == "link":
             return any(own == value or (own.startswith(f"{value}/") and "/" not in value)
                        for value in figure.values for own in self.values["link"])  # fmt: skip
@@ -142,6 +159,11 @@ def plain(text: str) -> str:
     usual = unicodedata.normalize("NFKC", text).translate({code: "-" for code in range(0x2010, 0x2016)} | {0x2212: "-"})
     seen = re.sub("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]", "", usual)
     return _DOT.sub(".", _BLANKS.sub(lambda run: "\n" if "\n" in run.group() else "  ", seen))
+
+
+def without_figures(text: str) -> str:
+    """A text without the words of its figures (numbers in words, currencies, units): they are judged as figures."""
+    return _COUNTING.sub(" ", text)
 
 
 def evidence(text: str) -> tuple[Figure, ...]:
@@ -174,6 +196,11 @@ def figures(text: str, *, evidence: bool = False) -> list[Figure]:
     found += dated
     left, timed = _times(left, evidence)
     found += timed
+    found += _few(left)
+    found += (Figure("weekday", days, shown) for days, shown in weekdays(left, evidence=evidence))
+    found += (Figure("number", frozenset({value}), shown, measures=what) for value, what, shown in halves(left))
+    if evidence:
+        found += (Figure("number", frozenset({"1"}), word, measures=one) for word, one in lone(left))
     return [*found, *_numbers(left, evidence), *_worded(left)]
 
 
@@ -192,9 +219,10 @@ _CANONICAL: dict[str, Callable[[str], str]] = {
     "phone": _phone,
     "handle": str.lower,
     "code": str,
+    "file": str.lower,
 }
 _PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    ("email", _EMAIL), ("link", _LINK), ("handle", _HANDLE), ("phone", _PHONE), ("code", _LONG_CODE),
+    ("email", _EMAIL), ("file", _FILE), ("link", _LINK), ("handle", _HANDLE), ("phone", _PHONE), ("code", _LONG_CODE),
 )  # fmt: skip
 
 
@@ -248,16 +276,36 @@ def _numbers(text: str, evidence: bool) -> Iterator[Figure]:
                 yield Figure("number", frozenset(_values(part)), part)
         behind, before = text[match.end() :], text[: match.start()]
         scale = _WORD.match(behind.lstrip())
-        if scale and (factor := _LARGE_WORDS.get(scale.group().lower())) and _attached(behind, scale.group()):
+        if scale and (factor := LARGE.get(scale.group().lower())) and _attached(behind, scale.group()):
             scaled = {_written(Decimal(value) * factor) for value in values if _is_decimal(value)}
             values = values | scaled if evidence else scaled
             behind = behind.lstrip()[scale.end() :].lstrip(".")
         if _PERCENT.match(behind):
             yield Figure("percent", frozenset(values), shown + "%")
-        elif name := _currency(before, behind):
-            yield Figure("money", frozenset(values), shown, name)
         else:
-            yield Figure("number", frozenset(values), shown)
+            yield _counted(frozenset(values), shown, before, behind)
+
+
+def _counted(values: frozenset[str], shown: str, before: str, behind: str) -> Figure:
+    """A number between these two texts: of money, or of what its unit measures."""
+    if name := _currency(before, behind):
+        after = _CURRENCY.match(behind.lstrip())
+        end = len(behind) - len(behind.lstrip()) + after.end() if after else 0
+        return Figure("money", values, shown, name, per=per(behind, end))
+    unit = unit_after(behind, 0) or unit_after(behind, _range_end(behind))
+    return Figure("number", values, f"{shown} {unit}".strip(), measures=measures(values, unit))
+
+
+def _range_end(behind: str) -> int:
+    """Where the other end of a range ends, whose unit is of both: 3-5 days; 0 where there is none."""
+    joined = _RANGE.match(behind)
+    if joined is None:
+        return 0
+    number = _NUMBER.match(behind, joined.end())
+    if number:
+        return number.end()
+    word = _WORD.match(behind, joined.end())
+    return word.end() if word and word.group().lower().replace("ё", "е") in SMALL else 0
 
 
 def _attached(behind: str, word: str) -> bool:
@@ -274,23 +322,22 @@ def _currency(before: str, behind: str) -> str:
 
 
 def _worded(text: str) -> Iterator[Figure]:
-    """Numbers in words, from two on: "one" is mostly no number."""
-    words = list(_WORD.finditer(text.lower().replace("ё", "е")))
-    place = 0
-    while place < len(words):
-        first, word = words[place], words[place].group()
-        value, place = _SMALL_WORDS.get(word, 0), place + 1
-        if value in _TENS and place < len(words) and 0 < _SMALL_WORDS.get(words[place].group(), 0) < 10:
-            value, place = value + _SMALL_WORDS[words[place].group()], place + 1
-        if value == 0 and word in _ALONE and not text[: first.start()].rstrip()[-1:].isdigit():
-            value = _LARGE_WORDS[word]
-        elif value and place < len(words) and len(words[place].group()) > 1 and words[place].group() in _LARGE_WORDS:
-            value, place = value * _LARGE_WORDS[words[place].group()], place + 1
-        if value:
-            end = words[place - 1].end()
-            kind: Kind = "percent" if _PERCENT.match(text[end:]) else "number"
-            name = _currency("", text[end:]) if kind == "number" else ""
-            yield Figure("money" if name else kind, frozenset({str(value)}), text[first.start() : end], name)
+    for value, start, end in spelled(text, counts=lambda place: bool(_currency("", text[place:]))):
+        values, shown = frozenset({_written(value)}), text[start:end]
+        if _PERCENT.match(text[end:]):
+            yield Figure("percent", values, shown)
+        else:
+            yield _counted(values, shown, "", text[end:])
+
+
+def _few(text: str) -> Iterator[Figure]:
+    """Amounts and shares of one or nothing, in words: by themselves "one" and "a" are mostly no numbers."""
+    for word in _FEW.finditer(text):
+        value, behind = frozenset({"0" if word.group("nothing") else "1"}), text[word.end() :]
+        if _PERCENT.match(behind):
+            yield Figure("percent", value, word.group())
+        elif (name := _currency("", behind)) and (not word.group("article") or _ENDS.match(behind)):
+            yield Figure("money", value, word.group() + behind[:12], name)
 
 
 def _values(shown: str) -> set[str]:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from pipeline.figures import CONTACTS, Figures, figures, passage_figures, plain
+from pipeline.figures import CONTACTS, Figures, figures, passage_figures, plain, without_figures
+from pipeline.marks import MARK, unmarked
 from pipeline.stopwords import EMPTY, language, script
 from storage.words import normalise, stems
 
@@ -37,8 +38,6 @@ _CHARACTERS_A_TOKEN = 6
 _STEM = 4
 #: Characters of a passage from which its language is told.
 _TELLING = 500
-_MARK = re.compile(r"\s{0,8}\[(\d{1,2}(?:\s*[,;]\s*\d{1,2})*)\]")
-_BLOCK = re.compile(r"</?(?:passages?|customer|history|summary|answer)\b[^>]{0,80}>", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?;…])\s+|\n+")
 
 
@@ -72,8 +71,8 @@ class Verdict:
 
 def read_reply(said: str, sources: Sequence[Source]) -> Reply:
     """A model's answer without its marks, and the passages it cites, or quotes at length, in order of first use."""
-    numbers = [int(number) - 1 for group in _MARK.findall(said) for number in re.split(r"[,;]", group)]
-    text = _BLOCK.sub("", _MARK.sub("", said)).strip()
+    numbers = [int(number) - 1 for group in MARK.findall(said) for number in re.split(r"[,;]", group)]
+    text = unmarked(said).strip()
     words = normalise(text)
     rows = _rows(words.split(), _QUOTED_WORDS)
     quoted = [number for number, source in enumerate(sources) if _quotes(words, rows, source)]
@@ -178,8 +177,9 @@ def _unsaid(text: str, question: str, cited: Sequence[Source]) -> str:
     for sentence in _SENTENCE.split(text):
         content = _content(sentence)
         shared = sum(stem in known for stem in content)
-        # What is repeated of the question is neither borne out nor made up.
-        counted = sum(stem in known or stem not in asked for stem in content) or len(content)
+        judged = set(_content(without_figures(sentence)))
+        # What is repeated of the question is neither borne out nor made up, and figures were judged as such.
+        counted = sum(stem in known or (stem in judged and stem not in asked) for stem in content) or len(content)
         if counted >= _FEW_WORDS and shared < SENTENCE_FLOOR * counted:
             return sentence
         found, total = found + shared, total + counted

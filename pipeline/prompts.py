@@ -20,10 +20,11 @@ from typing import Any
 
 import jinja2
 import yaml
-from jinja2 import FunctionLoader, StrictUndefined, TemplateError, meta
+from jinja2 import FunctionLoader, StrictUndefined, TemplateError, meta, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from pipeline.marks import BLOCKS as MARKED
 from ragline.errors import ConfigurationError
 
 MODALITIES = ("text", "image", "voice", "video", "document")
@@ -36,9 +37,7 @@ _USER = "\n<!-- user -->\n"
 #: Blanks and characters nobody sees, with which a marker could be disguised.
 _GAP = r"[\s/\\\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff]*"
 #: The names of the blocks, behind anything that reads as an opening bracket.
-_MARKERS = re.compile(
-    rf"[<\uff1c\u2039\u3008\u27e8\ufe64](?={_GAP}(?:passages?|customer|history|summary|answer)\b|!--)", re.IGNORECASE
-)
+_MARKERS = re.compile(rf"[<\uff1c\u2039\u3008\u27e8\ufe64](?={_GAP}(?:{'|'.join(MARKED)})\b|!--)", re.IGNORECASE)
 #: Letters of the Unicode block "tags", which a model reads and a person does not see.
 _UNSEEN = re.compile("[\U000e0000-\U000e007f]")
 #: What a ledger row keeps of a version.
@@ -87,6 +86,8 @@ class Template:
             return self._compiled.render(**used).strip()
         except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
             raise ConfigurationError(f"{self.path} cannot be rendered: {error}") from error
+        except RecursionError:
+            raise ConfigurationError(f"{self.path} cannot be rendered: it calls itself without end") from None
 
     def messages(self, **variables: object) -> list[dict[str, Any]]:
         """The text as chat messages: what stands before the line ``<!-- user -->`` is the system's."""
@@ -186,7 +187,10 @@ def own_templates(folder: Path) -> tuple[list[str], list[str]]:
 
 @lru_cache(maxsize=1024)
 def _load(name: str, folders: tuple[Path, ...]) -> Template:
-    own = _read(name, folders)
+    try:
+        own = _read(name, folders)
+    except FileNotFoundError:
+        raise ConfigurationError(f"prompts/{name}.md is missing") from None
     packaged = own if own.packaged else _read(name, ()) if _is_packaged(name) else own
     environment = _environment(folders)
     included = _included(environment, own, folders)
@@ -207,19 +211,19 @@ def _load(name: str, folders: tuple[Path, ...]) -> Template:
 
 
 def _read(name: str, folders: Sequence[Path]) -> _File:
-    """The file of the first folder that has it, else the packaged one."""
+    """The file of the first folder that has it, else the packaged one. Raises ``FileNotFoundError`` for neither."""
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"prompts/{name}.md: a template's name is lower-case letters, digits and underscores")
     for folder in folders:
         path = folder / f"{name}.md"
         try:
-            return _parse(name, path.read_text(encoding="utf-8"), str(path), packaged=False)
+            return _parse(name, path.read_text(encoding="utf-8-sig"), str(path), packaged=False)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path}: cannot be read as UTF-8 text ({type(error).__name__})") from error
     if not _is_packaged(name):
-        raise ConfigurationError(f"prompts/{name}.md is missing")
+        raise FileNotFoundError(name)
     text = files("prompts").joinpath(f"{name}.md").read_text(encoding="utf-8")
     return _parse(name, text, f"prompts/{name}.md", packaged=True)
 
@@ -232,19 +236,21 @@ def _parse(name: str, text: str, path: str, *, packaged: bool) -> _File:
     found = _FRONT_MATTER.match(text)
     try:
         head = yaml.safe_load(found.group(1)) if found else None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter: a date that is none
         raise ConfigurationError(f"{path}: its front matter is not valid YAML") from error
     if found is None or not isinstance(head, dict) or "version" not in head:
         raise ConfigurationError(f"{path} must begin with front matter that names its version")
     version, modality, variables = head["version"], head.get("modality", "text"), head.get("variables") or []
     if unknown := set(head) - _HEAD:
         raise ConfigurationError(f"{path}: unknown front matter {sorted(map(str, unknown))}; known: {sorted(_HEAD)}")
-    if not isinstance(version, int) or not 1 <= version <= 9999:
+    if type(version) is not int or not 1 <= version <= 9999:
         raise ConfigurationError(f"{path}: version must be a whole number from 1 to 9999")
     if modality not in MODALITIES:
         raise ConfigurationError(f"{path}: modality must be one of {', '.join(MODALITIES)}")
     if not isinstance(variables, list) or not all(isinstance(one, str) for one in variables):
         raise ConfigurationError(f"{path}: variables must be a list of names")
+    if not found.group(2).strip() and not name.startswith(f"{BLOCKS}/"):
+        raise ConfigurationError(f"{path} says nothing: its text stands behind the front matter")
     description = str(head.get("description") or "")
     return _File(name, version, modality, description, frozenset(variables), found.group(2), path, packaged)
 
@@ -262,9 +268,18 @@ def _environment(folders: tuple[Path, ...]) -> _Sandbox:
     return made
 
 
+def _parsed(environment: _Sandbox, file: _File) -> nodes.Template:
+    try:
+        return environment.parse(file.body)
+    except TemplateError as error:
+        raise ConfigurationError(f"{file.path} is not a valid template: {error}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{file.path} is not a valid template: it is nested too deeply") from None
+
+
 def _used(environment: _Sandbox, file: _File) -> frozenset[str]:
     try:
-        return frozenset(meta.find_undeclared_variables(environment.parse(file.body)))
+        return frozenset(meta.find_undeclared_variables(_parsed(environment, file)))
     except TemplateError as error:
         raise ConfigurationError(f"{file.path} is not a valid template: {error}") from error
 
@@ -272,22 +287,24 @@ def _used(environment: _Sandbox, file: _File) -> frozenset[str]:
 def _included(environment: _Sandbox, file: _File, folders: tuple[Path, ...]) -> list[_File]:
     """The blocks a file includes, directly or through others, each once."""
     found: dict[str, _File] = {}
-    waiting = [file]
-    while waiting:
-        one = waiting.pop()
-        try:
-            references = list(meta.find_referenced_templates(environment.parse(one.body)))
-        except TemplateError as error:
-            raise ConfigurationError(f"{one.path} is not a valid template: {error}") from error
-        for reference in references:
+
+    def follow(one: _File, chain: tuple[_File, ...]) -> None:
+        if any(one.name == before.name for before in chain):
+            raise ConfigurationError(f"{' > '.join(step.path for step in (*chain, one))}: includes itself")
+        for reference in meta.find_referenced_templates(_parsed(environment, one)):
             if reference is None or not reference.startswith(f"{BLOCKS}/") or not reference.endswith(".md"):
                 raise ConfigurationError(f"{one.path}: only blocks can be included, by name: '{BLOCKS}/data.md'")
             name = reference.removesuffix(".md")
-            if name == file.name:
-                raise ConfigurationError(f"{file.path} includes itself")
-            if name not in found:
-                found[name] = _read(name, folders)
-                waiting.append(found[name])
+            try:
+                block = _read(name, folders)
+            except FileNotFoundError:
+                raise ConfigurationError(
+                    f"{one.path}: {reference} is missing; packaged: {', '.join(blocks())}"
+                ) from None
+            follow(block, (*chain, one))
+            found[name] = block
+
+    follow(file, ())
     return [found[name] for name in sorted(found)]
 
 

@@ -20,6 +20,8 @@ LARGE, SMALL = 1600, 768
 RATE, OPUS_RATE, BITS = 16_000, 48_000, 32_000
 #: Samples as loud as this at most (of 32768) are silence: models hear words in it.
 SILENCE = 100
+#: A recording may name others (a play list, a reference): of those only files are opened, and no address.
+_LOCAL = {"protocol_whitelist": "file"}
 #: Samples encoded at once.
 _CHUNK = 480
 
@@ -63,7 +65,7 @@ def recording(source: str, folder: str, frames: str, longest: str) -> dict[str, 
     import av
 
     target = Path(folder)
-    with av.open(source, metadata_errors="ignore") as container:
+    with av.open(source, metadata_errors="ignore", options=_LOCAL) as container:
         known = container.duration / 1_000_000 if container.duration else None
         if known is not None and known > float(longest):
             return {"problem": "too_long"}
@@ -122,7 +124,7 @@ def _frames(source: str, target: Path, count: int, seconds: float) -> int:
     import av
 
     taken = 0
-    with av.open(source, metadata_errors="ignore") as container:
+    with av.open(source, metadata_errors="ignore", options=_LOCAL) as container:
         stream = next(one for one in container.streams.video if not _is_cover(one))
         stream.thread_type = "NONE"
         for number in range(count):

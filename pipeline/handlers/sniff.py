@@ -14,10 +14,21 @@ from pipeline.errors import NotUnderstood
 #: Bytes looked at.
 HEAD = 16_384
 #: Pictures that can be decoded here.
-_PICTURES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff"})
+_PICTURES = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/avif"})
 _RECORDINGS = frozenset({"application/ogg", "application/x-matroska", "application/mp4"})
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _MARKUP = re.compile(r"\s*(?:<!--.*?-->\s*)?<(?:!doctype html|html\b)", re.IGNORECASE | re.DOTALL)
+#: Beginnings of media files that may be all printable: no text begins so, whatever follows.
+_MEDIA: dict[bytes, Literal["photo", "recording"]] = {
+    b"\xff\xd8\xff": "photo",
+    b"GIF87a": "photo",
+    b"GIF89a": "photo",
+    b"OggS": "recording",
+}
+#: Pictures and formatted texts that are written as text and are none to read.
+_WRITTEN = re.compile(
+    r"(?:<\?xml[^>]{0,200}\?>|<!--(?:(?!-->).)*-->|<!DOCTYPE svg[^>]*>|\s)*<svg\b|\s*\{\\rtf\d|%!PS", re.DOTALL
+)
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
 #: Old Word files, and Word files that are locked, which the parser tells apart.
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -36,11 +47,16 @@ def sniff(path: Path, name: str | None = None) -> Content:
         head = file.read(HEAD)
     if not head:
         raise NotUnderstood("broken")
-    if head.startswith(b"%PDF-"):
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"%PDF-"):
         return Content("document", "pdf")
     if head.startswith((*_ARCHIVES, _OLE)):
         return _office(path, head)
+    for begins, content in _MEDIA.items():
+        if head.startswith(begins):
+            return Content(content)
     if (text := _text(head)) is not None:
+        if _WRITTEN.match(text):
+            raise NotUnderstood("type")
         return Content("document", _kind_of_text(text, name))
     try:
         found = puremagic.magic_string(head)
@@ -61,7 +77,7 @@ def _office(path: Path, head: bytes) -> Content:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # the last one: a version to come
         raise NotUnderstood("broken") from None
     if "word/document.xml" not in names:
         raise NotUnderstood("type")
@@ -69,7 +85,7 @@ def _office(path: Path, head: bytes) -> Content:
 
 
 def _text(head: bytes) -> str | None:
-    """The beginning as text; None for what is none. A file that begins as a media file of text-like bytes is none."""
+    """The beginning as text; None for what is none."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
             return head[: len(head) // 2 * 2].decode("utf-16")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.llm import Audio, ChatMessage, Completion, LanguageModel, OnText, Transcript
+from pipeline.marks import BLOCKS
 from pipeline.masking.reach import masks
 from pipeline.masking.spans import canonical
 from pipeline.masking.vault import Vault
@@ -22,7 +23,7 @@ from ragline.settings import Settings
 #: The blocks of the knowledge base, and the marks of the others. Customers cannot write either: see ``as_data``.
 _PASSAGES = re.compile(r"<passages\b[^<>]*>.*?</passages>", re.DOTALL)
 _OWN = re.compile(
-    rf'({_PASSAGES.pattern}|</?(?:passages?|customer|history|summary|answer)(?: (?:key|number)="\w{{0,40}}")*>)',
+    rf'({_PASSAGES.pattern}|</?(?:{"|".join(BLOCKS)})(?: (?:key|number)="\w{{0,40}}")*>)',
     re.DOTALL,
 )
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 
-#: What the finished answer does not keep (see :func:`pipeline.grounding.read_reply`): marks of the passages used, and
-#: markers of a prompt's blocks. The word that declines.
-_MARK = re.compile(r"\s*\[\d{1,2}(?:\s*[,;]\s*\d{1,2})*\]")
-_BLOCKS = ("passages", "passage", "customer", "history", "summary", "answer")
-_BLOCK = re.compile(rf"</?(?:{'|'.join(_BLOCKS)})\b[^>]{{0,80}}>", re.IGNORECASE)
-_DECLINED = "NO_ANSWER"
-#: Their halves, at the end of what has come.
+from pipeline.marks import BLOCKS, DECLINED, unmarked
+
+#: Halves of what the finished answer does not keep (:mod:`pipeline.marks`), at the end of what has come.
 _HALF_MARK = re.compile(r"\[[\d,;\s]*")
 _HALF_BLOCK = re.compile(r"</?(\w*)([^>]{0,80})")
-_HALVES = tuple(_DECLINED[:length] for length in range(len(_DECLINED) - 1, 0, -1))
+_HALVES = tuple(DECLINED[:length] for length in range(len(DECLINED) - 1, 0, -1))
 
 
 def shown(text: str) -> str:
@@ -21,9 +17,8 @@ def shown(text: str) -> str:
 
     Empty as soon as the model declines: what it wrote before is then no answer either.
     """
-    text = _MARK.sub("", _without_half_mark(text))
-    text = _without_half_block(_BLOCK.sub("", text))
-    if _DECLINED in text:
+    text = _without_half_block(unmarked(_without_half_mark(text)))
+    if DECLINED in text:
         return ""
     half = next((half for half in _HALVES if text.endswith(half)), "")
     return text.removesuffix(half).strip()
@@ -40,6 +35,6 @@ def _without_half_block(text: str) -> str:
         half = _HALF_BLOCK.fullmatch(text, bracket.start())
         if half is not None:
             name, rest = half[1].lower(), half[2].strip()
-            if name in _BLOCKS if rest else any(block.startswith(name) for block in _BLOCKS):
+            if name in BLOCKS if rest else any(block.startswith(name) for block in BLOCKS):
                 return text[: bracket.start()]
     return text

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pipeline.grounding import Reply, Source, Verdict, check, read_reply
 from pipeline.history import Memory, Remembered, remember
 from pipeline.llm import ChatMessage, LanguageModel
+from pipeline.marks import DECLINED
 from pipeline.orders import gives_orders
 from pipeline.prompts import as_data, block_key, ledger_version, load
 from pipeline.steps.replies import citation, unknown
@@ -17,7 +18,6 @@ from pipeline.turn import Answer, Classification, Usage
 from ragline.logs import get_logger
 
 log = get_logger(__name__)
-_NO_ANSWER = "NO_ANSWER"
 _SUPPORTED = re.compile(r"\W*SUPPORTED\W*", re.IGNORECASE)
 #: Tokens of a verdict, and of what some models think before it.
 _VERDICT_TOKENS = 256
@@ -53,7 +53,7 @@ def grounded(
     retrieval = _without_orders(retrieval)
     if not retrieval.passages:
         return unknown("unknown", classification.language, flag="no_answer", confidence=retrieval.confidence)
-    sources = [Source(p.question or p.heading or "", p.answer) for p in retrieval.passages]
+    sources = [Source(_title(passage), passage.answer) for passage in retrieval.passages]
     past = remember(memory, tokens=history_tokens, model=model)
     request = _request(classification, sources, past)
     messages, usage = request.messages, past.usage
@@ -61,7 +61,7 @@ def grounded(
         completion = model.complete(messages, max_tokens=max_tokens)
         usage = usage + completion.usage
         reply = read_reply(completion.text, sources)
-        if not reply.text or _NO_ANSWER in reply.text:  # nothing but marks is no answer either
+        if not reply.text or DECLINED in reply.text:  # nothing but marks is no answer either
             return _unknown(classification, retrieval, request, usage, "model_declined")
         verdict, spent = _judged(
             reply, classification, sources, past, request, model, max_tokens=max_tokens, by_model=checked_by_model
@@ -84,6 +84,12 @@ def _without_orders(retrieval: Retrieval) -> Retrieval:
     log.warning("passages_give_orders", items=sorted(planted))
     clean = tuple(passage for passage in retrieval.passages if passage.id not in planted)
     return retrieval.model_copy(update={"passages": clean})
+
+
+def _title(passage: Passage) -> str:
+    """What a passage is about; nothing where that gives orders: a question may be a customer's own words."""
+    title = passage.question or passage.heading or ""
+    return "" if gives_orders(title) else title
 
 
 def _request(classification: Classification, sources: Sequence[Source], past: Remembered) -> _Request:

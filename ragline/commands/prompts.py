@@ -98,6 +98,9 @@ def _folders(settings: Settings, channel: str | None, account: str | None) -> tu
         raise ConfigurationError("--channel and --account go together")
     if channel and account and account not in settings.channels.get(channel, {}):
         raise ConfigurationError(f"channels.{channel}.{account} is not configured")
+    own = settings.prompts.folder
+    if own is not None and not own.is_dir():
+        raise ConfigurationError(f"prompts.folder: {own} is no folder")
     return account_folders(settings.prompts.folder, channel, account)
 
 

@@ -92,7 +92,7 @@ def test_the_passages_are_asked_about_and_the_ledger_knows_it(world: tuple[FakeO
     spent = provider.totals()
     assert run.tokens_in == spent.prompt_tokens - before.prompt_tokens
     assert run.tokens_out == spent.completion_tokens - before.completion_tokens
-    assert (run.template, run.template_version) == ("text_answer_template", "2+1.2+3")
+    assert (run.template, run.template_version) == ("text_answer_template", "2+1.2+4")
     assert replied["usage"]["tokens_in"] == run.tokens_in
     assert Decimal(replied["usage"]["cost"]) == run.cost
     assert run.cost

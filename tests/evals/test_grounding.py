@@ -58,7 +58,23 @@ def test_the_examples_are_of_both_languages_and_of_others() -> None:
         ("www.shop.example/returns", "https://shop.example/returns/"),
         ("8 (800) 555-35-35", "+7 800 5553535"),
         ("５ дней", "five days"),
+        ("a dollar account, one of them", "nothing"),
         ("1. one thing\n2. another", "nothing"),
+        ("2 года", "24 месяца"),
+        ("полгода", "6 months"),
+        ("полтора часа", "90 minutes"),
+        ("шесть с половиной часов", "6,5 ч"),
+        ("seven days", "Storage is free for a week"),
+        ("за 24 часа", "за сутки до заезда"),
+        ("3–5 рабочих дней", "от трёх до пяти рабочих дней"),
+        ("1200 граммов, 0,75 м", "вес 1,2 кг, шнур 75 см"),
+        ("790 руб./мес.", "790 ₽ в месяц"),
+        ("on Wednesday", "Monday to Friday"),
+        ("в субботу", "ежедневно"),
+        ("2 дня", "2 рабочих дня, 2 часа"),
+        ("до 18 часов", "до 18:00"),
+        ("полторы тысячи рублей", "1500 ₽"),
+        ("a.docx", "in A.DOCX or b.pdf"),
         ("т.е. дней.Доставка e.g. so", "nothing"),
     ],
 )
@@ -84,6 +100,23 @@ def test_two_ways_to_write_a_figure_are_one(said: str, known: str) -> None:
         ("a@evil.example", "a@shop.example"),
         ("+44 20 7946 0958", "+44 20 7946 0000"),
         ("9:30", "9:00"),
+        ("costs a dollar.", "costs 5 dollars"),
+        ("один рубль", "390 рублей"),
+        ("zero percent", "10%"),
+        ("lаmp.example", "lamp.example"),
+        ("Evil.Com", "shop.com"),
+        ("5 недель", "от трёх до пяти рабочих дней"),
+        ("24 hours", "5 working days, at the door"),
+        ("30 минут", "до 30 часов"),
+        ("10 км", "дальность 10 м"),
+        ("4,6 кг", "вес 4,6 г"),
+        ("60 MB", "60 ГБ"),
+        ("двое суток", "за сутки, заезд с 14:00"),
+        ("350 ₽ в год", "350 ₽ в месяц"),
+        ("тысячи долларов", "от 1 000 рублей"),
+        ("Saturday", "Monday to Friday"),
+        ("chek.pdf", "check.pdf"),
+        ("чек.pdf", "чеки"),
     ],
 )
 def test_another_figure_is_another(said: str, known: str) -> None:
@@ -101,6 +134,18 @@ def test_what_the_customer_named_may_be_repeated_but_no_amount_and_no_address() 
     assert reason("The courier with your 5000 roubles order calls an hour before [1].") == "figures"
     assert reason("The courier calls +44 20 7946 0958 an hour before [1].") == "figures"
     assert reason("The courier writes to me@mail.example an hour before [1].") == "figures"
+
+
+def test_a_file_that_the_customer_sent_may_be_named_and_an_address_that_looks_like_one_may_not() -> None:
+    sources = [Source("", "Send a photo of the receipt to the chat and we return the money.")]
+
+    def reason(name: str) -> str | None:
+        reply = read_reply(f"We have got {name}, now send a photo of the receipt [1].", sources)
+        return check(reply, sources, question=f"I sent {name}, is it enough for a return?").reason
+
+    assert [reason(name) for name in ("a.docx", "chek.pdf", "договор 12.xlsx", "IMG_2034.HEIC", "a.mp4")] == [None] * 5
+    strange = ("win.zip", "clip.mov", "get.app", "readme.md", "run.sh", "https://a.docx", "a.docx/login", "www.a.pdf")
+    assert [reason(name) for name in strange] == ["figures"] * len(strange)
 
 
 def test_another_language_than_the_passages_needs_another_language_of_the_customer() -> None:

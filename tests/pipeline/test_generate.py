@@ -78,7 +78,7 @@ def test_below_direct_the_model_answers_over_the_passages() -> None:
     answer = generate(question("<customer>hi"), found(0.5), policy=POLICY, model=model)
     assert (answer.mode, answer.text) == ("grounded", "It takes two to four days.")
     assert [citation.id for citation in answer.citations] == ["d"]
-    assert (answer.usage.template, answer.usage.template_version) == ("text_answer_template", "2+1.2+3")
+    assert (answer.usage.template, answer.usage.template_version) == ("text_answer_template", "2+1.2+4")
     ((system, user),) = model.asked
     assert all(passage.answer in user["content"] for passage in PASSAGES)
     assert "&lt;customer>hi" in user["content"]

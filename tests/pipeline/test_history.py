@@ -1,5 +1,6 @@
 """What a model is shown of the past: the newest lines, notes on the older ones, of one conversation only."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from pipeline.envelope import Envelope, Sender
 from pipeline.errors import BudgetSpent
 from pipeline.history import LINES, Line, Past, remember
 from pipeline.llm import Completion
+from pipeline.masking.model import MaskingModel
 from pipeline.memory import SqlMemory, memory_of
 from pipeline.turn import Usage
 from ragline.clock import utcnow
@@ -105,10 +107,10 @@ def test_what_was_said_cannot_leave_its_block() -> None:
 
 
 @pytest.fixture
-def say(database: Database) -> Callable[[str, str], str]:
-    def write(key: str, text: str) -> str:
+def say(database: Database) -> Callable[..., str]:
+    def write(key: str, text: str, account: str = "default") -> str:
         envelope = Envelope(
-            id=new_id(), channel="api", account="default", conversation=key, external_id=new_id(),
+            id=new_id(), channel="api", account=account, conversation=key, external_id=new_id(),
             sender=Sender(id=key), kind="text", text=text, received_at=utcnow(),
         )  # fmt: skip
         with database.write() as session:
@@ -136,6 +138,38 @@ def test_nothing_of_one_conversation_reaches_another(database: Database, say: Ca
     again = [SqlMemory(database, talk, 13).read() for talk in talks.values()]
     assert [past.summary for past in again] == ["notes 1", "notes 2"]
     assert all("anna" not in line.text for line in again[1].lines)
+
+
+def test_the_same_customer_at_two_accounts_has_two_pasts(database: Database, say: Callable[..., str]) -> None:
+    talks = {account: say("42", f"I wrote to {account}", account) for account in ("shop", "bank")}
+    for account, talk in talks.items():
+        [line] = SqlMemory(database, talk, 9).read().lines
+        assert line.text == f"I wrote to {account}"
+        SqlMemory(database, talk, 9).keep(f"notes of {account}", 1)
+    assert [SqlMemory(database, talk, 9).read().summary for talk in talks.values()] == [
+        "notes of shop",
+        "notes of bank",
+    ]
+
+
+def test_notes_are_taken_on_masked_lines_and_kept_with_the_data_itself() -> None:
+    memory, phone = Kept(), "+7 916 123-45-67"
+
+    class Repeats(NoteTaker):
+        def complete(self, messages: Any, **given: Any) -> Completion:
+            super().complete(messages, **given)
+            marks = sorted(set(re.findall(r"\[PHONE_\d\]", self.asked[-1])))
+            return Completion(f"The customer gave {' '.join(marks)}", Usage())
+
+    model = Repeats()
+    memory.say(f"call me at {phone} and write down my order please")
+    for number in range(2):
+        for line in range(8):
+            memory.say(f"line {number} {line} has six words")
+        remember(memory, tokens=WINDOW, model=MaskingModel(model))
+        assert memory.summary == f"The customer gave {phone}"
+    assert len(model.asked) == 2
+    assert not any("916" in asked for asked in model.asked)
 
 
 def test_a_replay_answers_from_what_was_known_then(database: Database, say: Callable[[str, str], str]) -> None:

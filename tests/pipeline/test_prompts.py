@@ -71,9 +71,9 @@ def test_a_version_counts_the_blocks_that_are_included() -> None:
     assert blocks() == ["blocks/conversation", "blocks/data", "blocks/key", "blocks/passages"]
     system, user = load("base_system_prompt"), load("text_answer_template")
     assert (system.version, user.version, user.includes) == (
-        "2+1", "2+3", ("blocks/conversation", "blocks/key", "blocks/passages"),
+        "2+1", "2+4", ("blocks/conversation", "blocks/key", "blocks/passages"),
     )  # fmt: skip
-    assert ledger_version(system, user) == "2+1.2+3"
+    assert ledger_version(system, user) == "2+1.2+4"
 
 
 def test_an_accounts_own_template_comes_before_that_for_all(tmp_path: Path) -> None:
@@ -122,6 +122,38 @@ def test_an_own_template_that_cannot_work_is_refused(
     write(tmp_path / path, body, variables)
     with pytest.raises(ConfigurationError, match=error):
         check_folder(tmp_path, ACCOUNTS)
+
+
+INCLUDE = '---\nversion: 1\n---\n{{% include "blocks/{}.md" %}}\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "error"),
+    [
+        ({"reply_unknown": "---\nversion: 1\ndescription: 2026-13-45\n---\nhi"}, "not valid YAML"),
+        ({"reply_unknown": "---\nversion: true\n---\nhi"}, "whole number"),
+        ({"reply_unknown": "---\nversion: 1\n---\n \n"}, "says nothing"),
+        ({"blocks/data": INCLUDE.format("data")}, r"data\.md > .*data\.md: includes itself"),
+        ({"reply_unknown": INCLUDE.format("a"), "blocks/a": INCLUDE.format("b"), "blocks/b": INCLUDE.format("a")},
+         r"a\.md > .*b\.md > .*a\.md: includes itself"),
+        ({"reply_unknown": INCLUDE.format("nope")}, r"reply_unknown\.md: .*nope\.md is missing"),
+        ({"reply_unknown": "---\nversion: 1\n---\n{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}"}, "without end"),
+        ({"reply_unknown": f"---\nversion: 1\n---\n{{{{ {'(' * 3000}1{')' * 3000} }}}}"}, "nested too deeply"),
+    ],
+)  # fmt: skip
+def test_a_broken_template_is_named_with_what_is_wrong(tmp_path: Path, files: dict[str, str], error: str) -> None:
+    for name, text in files.items():
+        path = tmp_path / f"{name}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=error):
+        check_folder(tmp_path, ACCOUNTS)
+
+
+def test_a_file_saved_with_a_mark_of_its_encoding_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "reply_unknown.md", "Привет", "[]")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_from("reply_unknown", (tmp_path,)).render(language="ru") == "Привет"
 
 
 def test_own_templates_are_listed_with_what_they_leave_out(tmp_path: Path) -> None:

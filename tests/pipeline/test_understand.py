@@ -25,6 +25,8 @@ from storage.understanding import Part
 from tests.support import documents, media
 
 PRICE = Decimal("0.001")
+#: A ZIP archive that asks for a version of the format nobody knows.
+NEWER_ZIP = documents.docx([["text"]]).replace(b"PK\x01\x02\x14\x03\x14", b"PK\x01\x02\x14\x03\xff")
 
 
 class Model:
@@ -205,6 +207,16 @@ def test_what_is_understood_is_not_read_again() -> None:
         (("document", documents.bomb(), "a.docx"), "broken"),
         (("document", b"%PDF-1.7 nothing more", "a.pdf"), "broken"),
         (("document", b"PK\x03\x04" + b"\0" * 60, "a.docx"), "broken"),
+        (("document", NEWER_ZIP, "a.docx"), "broken"),
+        (("photo", b"\xff\xd8\xff\xe0<html><script>alert(1)</script></html>", "a.jpg"), "broken"),
+        (("photo", b"GIF89a<script>alert(1)</script>", "a.gif"), "broken"),
+        (("photo", b"OggS what a nice day", "a.ogg"), "broken"),
+        (("photo", b'<?xml version="1.0"?>\n<!-- a --><svg xmlns="http://www.w3.org/2000/svg"/>', "a.svg"), "type"),
+        (("document", rb"{\rtf1\ansi \'cf\'f0\'e8}", "a.rtf"), "type"),
+        (("photo", b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage", "a.eps"), "type"),
+        (("photo", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99, "IMG_1.HEIC"), "type"),
+        (("photo", media.blank_png(10_000, 10_000), None), "broken"),
+        (("photo", media.blank_png(30_000, 30_000), None), "broken"),
     ],
     ids=[
         "empty",
@@ -218,6 +230,16 @@ def test_what_is_understood_is_not_read_again() -> None:
         "bomb",
         "pdf",
         "zip",
+        "zip of a version to come",
+        "html as jpeg",
+        "script as gif",
+        "text as ogg",
+        "svg",
+        "rtf",
+        "postscript",
+        "heic",
+        "100 megapixels",
+        "900 megapixels",
     ],
 )
 def test_a_file_that_cannot_be_read_has_a_reason_and_costs_nothing(file: Any, expected: str) -> None:
@@ -261,13 +283,29 @@ def _write(into: IO[bytes], content: bytes) -> None:
         (lambda: media.picture(form="WEBP"), "a.txt", "photo", ""),
         (lambda: media.recorded("hm", "mp4", "aac"), "a.jpg", "recording", ""),
         (lambda: documents.pdf([[("hello", 12)]]), "a.jpg", "document", "pdf"),
+        (lambda: media.picture(form="AVIF"), "a.avif", "photo", ""),
+        (lambda: b"\xef\xbb\xbf\r\n" + documents.pdf([[("hello", 12)]]), None, "document", "pdf"),
+        (lambda: b"<?xml version='1.0'?><order>5</order>", "a.xml", "document", "plain"),
         (lambda: b"<!doctype html><p>hi", None, "document", "html"),
         (lambda: b"# hi", "a.md", "document", "markdown"),
         (lambda: "привет ".encode() * 4000, "a.jpg", "document", "plain"),
         (lambda: "\ufeffпривет".encode("utf-16-le"), None, "document", "plain"),
         (lambda: b"BM is how some sentences begin", "a.bmp", "document", "plain"),
     ],
-    ids=["png", "webp", "m4a", "pdf", "html", "markdown", "long text", "utf-16", "BM"],
+    ids=[
+        "png",
+        "webp",
+        "m4a",
+        "pdf",
+        "avif",
+        "pdf behind blanks",
+        "xml",
+        "html",
+        "markdown",
+        "long text",
+        "utf-16",
+        "BM",
+    ],
 )
 def test_content_is_sniffed_and_names_are_not_trusted(
     tmp_path: Path, make: Callable[[], bytes], name: str | None, content: str, parser: str

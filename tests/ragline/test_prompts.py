@@ -37,7 +37,7 @@ def command(folder: Path) -> Command:
 
 def test_the_templates_in_force_are_listed(command: Command) -> None:
     rows = {row["name"]: row for row in json.loads(command("list", "--json").stdout)}
-    assert rows["text_answer_template"]["version"] == "2+3"
+    assert rows["text_answer_template"]["version"] == "2+4"
     assert rows["reply_unknown"]["file"] == "prompts/reply_unknown.md"
     own = json.loads(command("list", "--channel", "widget", "--account", "default", "--json").stdout)
     assert any(row["file"].endswith("own/widget/default/reply_unknown.md") for row in own)
@@ -67,5 +67,14 @@ def test_a_template_is_shown_as_it_is_said(command: Command) -> None:
     assert own.stdout == "A colleague will write to you.\n"
     lacking = command("render", "reply_unknown")
     assert (lacking.exit_code, "give --sample, or --set language=" in lacking.stderr) == (2, True)
+    long = "a long question " * 20
+    assert long.strip() in command("render", "text_answer_template", "--sample", "--set", f"question={long}").stdout
     assert command("render", "nothing", "--sample").exit_code == 2
     assert command("render", "reply_unknown", "--set", "languag=ru", "--sample").exit_code == 2
+
+
+def test_a_folder_that_is_missing_is_said(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGLINE__PROMPTS__FOLDER", "nowhere")
+    for arguments in (("list",), ("check",), ("render", "reply_unknown", "--sample")):
+        refused = command(*arguments)
+        assert (refused.exit_code, "nowhere is no folder" in refused.stderr) == (2, True)

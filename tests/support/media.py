@@ -6,6 +6,7 @@ import io
 import shutil
 import struct
 import subprocess
+import zlib
 from functools import cache
 
 import av
@@ -23,6 +24,18 @@ def picture(text: str = "KETTLE K-200", form: str = "JPEG") -> bytes:
     out = io.BytesIO()
     image.save(out, form)
     return out.getvalue()
+
+
+@cache
+def blank_png(width: int, height: int) -> bytes:
+    """A picture of nothing, some kilobytes as a file and ``width`` times ``height`` pixels in memory."""
+    packer, row = zlib.compressobj(9), b"\0" * (1 + (width + 7) // 8)
+    body = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", body), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
 
 
 @cache

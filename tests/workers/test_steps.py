@@ -187,7 +187,7 @@ def test_a_transient_error_is_retried_with_growing_delay_and_the_tokens_are_coun
     with w.database.read() as session:
         runs = session.exec(select(StepRun).where(StepRun.step == "generate").order_by(col(StepRun.attempt))).all()
     assert [(run.outcome, run.tokens_in) for run in runs] == [("retry", 0), ("retry", 0), ("ok", 9)]
-    assert runs[-1].template_version == "2+1.2+3"
+    assert runs[-1].template_version == "2+1.2+4"
 
 
 @pytest.mark.parametrize(
