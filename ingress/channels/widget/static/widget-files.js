@@ -24,12 +24,14 @@ const CSS = `
   list-style: none; }
 .tray li { position: relative; display: flex; max-width: 100%; }
 .tray .refusals { margin: 0; padding: 2px 4px; font-size: 13px; overflow-wrap: anywhere; }
-.file { display: grid; grid-template-columns: 24px minmax(0, 1fr); align-items: center; gap: 0 9px; max-width: 100%; }
+.file { display: grid; grid-template-columns: 24px minmax(0, 1fr); align-content: center; align-items: center; gap: 0 9px;
+  max-width: 100%; }
+.file svg { grid-row: 1 / 3; }
 .tray .file { width: 210px; height: 64px; padding: 4px 40px 4px 10px; border-radius: 12px; background: var(--bubble); }
 .tray .picture { display: block; position: relative; width: 64px; padding: 0; overflow: hidden; }
 .file .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .bubble .file .name { white-space: normal; }
-.file small { grid-column: 2; font-size: 12px; white-space: nowrap; }
+.file small { grid-column: 2; font-size: 12px; line-height: 1.3; white-space: nowrap; }
 .file progress { grid-column: 1 / -1; width: 100%; height: 4px; border: 0; border-radius: 2px; overflow: hidden;
   appearance: none; background: color-mix(in srgb, currentColor 25%, transparent); }
 .file progress::-webkit-progress-bar { background: none; }
@@ -38,8 +40,8 @@ const CSS = `
 .picture progress { position: absolute; inset: auto 6px 6px; width: calc(100% - 12px); height: 5px; color: #fff;
   background: rgb(0 0 0 / .55); }
 .file canvas { display: block; }
-.tray canvas { width: 64px; height: 64px; object-fit: cover; }
-.bubble canvas { max-width: min(100%, 236px); max-height: 240px; border-radius: 9px; background: #fff; }
+.tray canvas { width: 64px; height: 64px; border: 1px solid var(--field); border-radius: 12px; object-fit: cover; }
+.bubble canvas { max-width: 100%; max-height: 240px; border-radius: 10px; }
 .bubble .picture { display: block; position: relative; width: fit-content; }
 .bubble .files { display: grid; gap: 8px; }
 .bubble .files:not(:last-child) { margin-bottom: 6px; }
