@@ -24,7 +24,10 @@ WORDS = {
     "ru": ("Открыть чат", "Прикрепить файлы", "Отправить", "Прикреплённые файлы"),
 }
 REFUSED = {
-    "en": ("large.txt: The file is too large. The limit is 1 MB.", "strange.jpg: Files of this kind are not read here."),
+    "en": (
+        "large.txt: The file is too large. The limit is 1 MB.",
+        "strange.jpg: Files of this kind are not read here.",
+    ),
     "ru": ("large.txt: Файл слишком большой. Не больше 1 МБ.", "strange.jpg: Такие файлы здесь не читают."),
 }
 KETTLE = {"name": "kettle.jpg", "mimeType": "image/jpeg", "buffer": media.picture()}
