@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -276,7 +276,7 @@ def to_widget(stack: Stack, case: Case, content: Sequence[bytes]) -> httpx.Clien
 
 
 def from_widget(page: httpx.Client) -> str:
-    with page:
+    with closing(page):
         until = time.monotonic() + 60
         while time.monotonic() < until:
             for line in page.get("messages?after=1").json()["messages"]:

@@ -16,6 +16,7 @@ const CLIP = "M20 11.5l-8.2 8.2a5 5 0 0 1-7.1-7.1l8.6-8.6a3.3 3.3 0 0 1 4.7 4.7l
 const PAGE = "M14 3H7a2 2 0 0 0-2 2v14a2 2 0 0 0 2 2h10a2 2 0 0 0 2-2V8zM14 3v5h5M9 13h6M9 17h4";
 const CROSS = "M7 7l10 10M17 7L7 17";
 const CSS = `
+textarea::placeholder { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .attach { flex: none; width: 44px; height: 44px; margin: 0 -4px 0 -6px; padding: 0; display: grid; place-items: center;
   border: 0; border-radius: 50%; background: none; color: var(--muted); }
 .attach:hover { color: var(--text); }
@@ -220,14 +221,18 @@ export default function files({ rules, locale, base, h, icon, form, checked, atE
     one.id = (await (await checked(response)).json()).file;
   }
 
-  async function upload({ files: sent }) {
-    if (!sent?.length) return undefined;
-    for (const one of sent) {
+  /** A file that is refused only now holds nothing up, where something is left to be sent. */
+  async function upload(item) {
+    for (const one of item.files || []) {
       await send(one).catch((error) => {
-        throw Object.assign(error, { detail: error.detail && `${one.name}: ${error.detail}` });
+        if (error.transient) throw error;
+        if (!item.text && item.files.length === 1) throw Object.assign(error, { detail: `${one.name}: ${error.detail}` });
+        item.files = item.files.filter((other) => other !== one);
+        one.node.remove();
+        refuse(one.name, error.detail);
       });
     }
-    return sent.map(({ id, type, name }) => ({ file: id, type, name }));
+    return item.files?.map(({ id, type, name }) => ({ file: id, type, name }));
   }
 
   function take() {
@@ -250,7 +255,7 @@ export default function files({ rules, locale, base, h, icon, form, checked, atE
     form.querySelector("textarea").focus({ preventScroll: true });
   };
   panel.addEventListener("paste", (event) => {
-    const { files: pasted, types } = event.clipboardData;
+    const { files: pasted = [], types } = event.clipboardData || {};
     // A text processor puts a picture of the text beside it.
     if (!pasted.length || (types.includes("text/plain") && types.includes("text/html"))) return;
     event.preventDefault();
