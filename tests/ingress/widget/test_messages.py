@@ -62,6 +62,7 @@ def test_a_session_is_given_and_kept(talk, database):
         "locale": "ru",
         "title": "Чат поддержки",
         "greeting": "Здравствуйте! Задайте вопрос, и мы постараемся помочь.",
+        "files": first.json()["files"],
     }
     assert first.headers["Cache-Control"] == "no-store"
     assert kept.json()["token"] == first.json()["token"]
