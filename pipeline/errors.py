@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ragline.errors import PermanentError, TransientError
-from storage.understanding import Problem
+from storage.understanding import NotUnderstood as NotUnderstood  # raised where a file is looked at, too
 
 
 class ProviderUnavailable(TransientError):
@@ -22,17 +22,6 @@ class NoModel(ProviderRefused):
 
 class BudgetSpent(PermanentError):
     """A budget does not hold the call. The engine answers without a model then; nothing is tried again."""
-
-
-class NotUnderstood(PermanentError):
-    """A customer's file that cannot be read. No failure of the turn: the customer is told why, and what to do."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(f"a file cannot be understood: {problem}")
-        self.problem = problem
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.problem,)
 
 
 class NotSent(TransientError):

@@ -73,6 +73,7 @@ class WidgetAccount(Account):
         default_factory=list,
         description="Origins of the pages that may embed the widget, as https://shop.example; own pages always may.",
     )
+    files: Switch = Field(True, description="Visitors may attach files, of the kinds in media.kinds.")
     title: dict[str, str] = Field(default_factory=dict, description="Window title by language.")
     greeting: dict[str, str] = Field(default_factory=dict, description="First line shown, by language.")
 

@@ -1,7 +1,7 @@
 """Files that customers sent, in a folder or in whatever fsspec reaches (S3 and its like).
 
-A file's key follows from its message and the day it came: nothing about it is stored elsewhere, and what is past its
-time goes a day's folder at a time.
+A file's key follows from its message and the day it came, or is the reference its message has: nothing about it is
+stored elsewhere, and what is past its time goes a day's folder at a time, whether a message came for it or not.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,25 @@ class MediaUnavailable(TransientError):
 def key_of(message_id: str, position: int, received_at: datetime) -> str:
     """Where the file ``position`` (from 0) of a message is kept: ``2026-11-28/<message id>-0``."""
     return f"{received_at:%Y-%m-%d}/{message_id}-{position}"
+
+
+#: How the reference of a file begins that is kept already when its message comes.
+_KEPT = "kept:"
+
+
+def upload_key(owner: str, upload: str, day: str) -> str:
+    """Where a file is kept that comes before its message, on ``day`` (2026-11-28). ``owner`` is who may use it."""
+    return f"{day}/{sha256(f'{owner}:{upload}'.encode()).hexdigest()}"
+
+
+def kept_ref(key: str) -> str:
+    """The reference, in an envelope, of a file that is kept under ``key``."""
+    return f"{_KEPT}{key}"
+
+
+def kept_key(ref: str) -> str | None:
+    """The key of a file that was kept before its message came; None for one the channel still has."""
+    return ref.removeprefix(_KEPT) if ref.startswith(_KEPT) else None
 
 
 class MediaStore:
@@ -65,6 +85,14 @@ class MediaStore:
         except FileNotFoundError:
             return False
         return True
+
+    def size(self, key: str) -> int | None:
+        """The bytes of a file; None when it is not kept (any more)."""
+        try:
+            with _converted():
+                return int(self._fs.size(self._path(key)))
+        except FileNotFoundError:
+            return None
 
     def remove(self, key: str) -> None:
         """Delete a file, if it is there."""

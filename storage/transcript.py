@@ -19,7 +19,7 @@ PAGE = 200
 @dataclass(frozen=True)
 class Line:
     """One message of either side. ``client_id`` is the id the visitor's page gave it; ``buttons`` [{"title", "data"}]
-    are what the visitor may choose from."""
+    are what the visitor may choose from; ``files`` [{"type", "name", "size"}] what came with it."""
 
     seq: int
     id: str
@@ -29,6 +29,7 @@ class Line:
     client_id: str | None = None
     citations: list[dict[str, Any]] = field(default_factory=list)
     buttons: list[dict[str, Any]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def _lines(session: Session, conversation_id: str, after: int, newest: bool) -> 
             row.text,
             row.received_at,
             row.external_id,
+            files=[{name: one.get(name) for name in ("type", "name", "size")} for one in row.envelope.get("media", ())],
         )
         for row in session.exec(written.limit(PAGE + 1))
     ]

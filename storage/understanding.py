@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, Update, bindparam
 
+from ragline.errors import PermanentError
 from storage.rows import messages
 
 #: Characters of a document shown among the earlier lines of a conversation.
@@ -21,6 +22,17 @@ LONGEST_LINE = 1500
 #: ``gone``: the channel no longer has it; ``silent``: nothing can be heard or seen in it; ``no_model``: none is set
 #: for it; ``budget``: it is spent.
 Problem = Literal["too_large", "too_long", "type", "broken", "locked", "gone", "silent", "no_model", "budget"]
+
+
+class NotUnderstood(PermanentError):
+    """A customer's file that cannot be read. No failure of the turn: the customer is told why, and what to do."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"a file cannot be understood: {problem}")
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.problem,)
 
 
 class Part(BaseModel):

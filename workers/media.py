@@ -14,7 +14,7 @@ from pipeline.steps.understand import Asked, understand
 from pipeline.turn import Usage
 from ragline.logs import get_logger
 from storage import turns
-from storage.media import key_of
+from storage.media import kept_key, key_of
 from storage.steps import MEDIA_KINDS, Claim
 from storage.understanding import keep, parts_of
 from workers.runtime import Runtime
@@ -59,7 +59,7 @@ def understand_files(runtime: Runtime, held: Claim, paid: Callable[[str | None],
 
     def fetch(message: Asked, position: int, into: IO[bytes]) -> None:
         envelope = envelopes[message.id]
-        key = key_of(message.id, position, envelope.received_at)
+        key = kept_key(message.media[position].ref) or key_of(message.id, position, envelope.received_at)
         if runtime.media.get(key, into):
             return
         runtime.sender(envelope.channel, envelope.account).download(message.media[position], into)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BeforeValidator, SecretStr
@@ -23,6 +23,9 @@ from storage.session import Database
 
 #: Larger deliveries are refused unread. Telegram's and Umnico's are a few kilobytes.
 MAX_BODY = 1_000_000
+#: Files of one message at most, and what each can be sent as; what it holds is found out.
+MOST_FILES = 10
+MediaType = Literal["photo", "voice", "audio", "video", "document"]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Content of a message -> text the steps can use, one file a kind of content.
 
 A handler is a function of a module of this package and one line in :data:`HANDLERS`. Which one reads a file is decided
-by what the file holds (:mod:`pipeline.handlers.sniff`), not by what it is called or sent as.
+by what the file holds (:mod:`storage.sniff`), not by what it is called or sent as.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from pipeline.envelope import MediaRef
 from pipeline.errors import BudgetSpent, NoModel, NotUnderstood
 from pipeline.handlers import TOGETHER, handler
 from pipeline.handlers.base import File, FileKind, OnlyHeard, Tools, usage_of, with_cost
-from pipeline.handlers.sniff import sniff
 from pipeline.turn import Usage
 from ragline.logs import get_logger
+from storage.sniff import sniff
 from storage.understanding import Part, Problem
 
 #: Files that one call reads at most.

@@ -1,6 +1,8 @@
 """Grounded answers through a provider on a real socket: what it was asked, what it cost, what its outages do, and how
 they are shown while it writes them."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -13,13 +15,14 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 from sqlmodel import col, select
 
 from storage.models import Message, Outbox, RedFlag, StepRun
 from tests.acceptance.stack import Stack, running
 from tests.acceptance.topics import QUESTIONS, answer, write_base
-from tests.support import faults
+from tests.support import faults, media
 from tests.support.fake_openai import FakeOpenAI
 from tests.support.fake_telegram import TOKEN, FakeTelegram
 
@@ -240,6 +243,38 @@ def test_the_widget_shows_the_text_as_it_grows_and_goes_on_after_a_loss(
         _screenshot(page, f"streaming-{language}-{width}-whole.png")
         assert problems == []
         browser.close()
+
+
+@pytest.mark.browser
+def test_a_picture_attached_in_the_widget_is_seen_by_a_model_and_answered_on_the_page(
+    world: tuple[FakeOpenAI, Stack],
+) -> None:
+    if not CHROMIUM:
+        pytest.fail("no Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM to its path")
+    provider, stack = world
+    provider.enqueue("A sign with the words SIGN-31.", match="A customer sent this picture")
+    provider.enqueue(f"{answer(3)} [1]", match="SIGN-31")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        page = browser.new_page()
+        page.goto(f"{stack.url}/?lang=en")
+        page.get_by_role("button", name=OPEN["en"]).click()
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Attach files").click()
+        chooser.value.set_files(
+            {"name": "sign.png", "mimeType": "image/png", "buffer": media.picture("SIGN-31", "PNG")}
+        )
+        page.get_by_role("textbox").fill(QUESTIONS[3])
+        page.get_by_role("textbox").press("Enter")
+        expect(page.get_by_role("log")).to_contain_text(answer(3), timeout=15_000)
+        browser.close()
+    seen, asked = [one for one in provider.requests if "SIGN-31" in str(one.body) or "image_url" in str(one.body)]
+    [picture] = [part for part in seen.body["messages"][-1]["content"] if part["type"] == "image_url"]
+    sent = base64.b64decode(picture["image_url"]["url"].partition(",")[2])
+    assert Image.open(io.BytesIO(sent)).size == (640, 360)
+    assert QUESTIONS[3] in str(asked.body)
 
 
 def test_telegram_shows_drafts_and_sends_one_message(world: tuple[FakeOpenAI, Stack], telegram: FakeTelegram) -> None:

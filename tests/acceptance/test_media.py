@@ -13,11 +13,12 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import httpx
 import pytest
 from sqlmodel import col, select
 
@@ -137,6 +138,7 @@ NAMES = {"photo": "a.jpg", "voice": "a.ogg", "audio": "a.mp3", "video": "a.mp4",
 _ALL = [("telegram", name) for name in CASES]
 _ALL += [("umnico", name) for name in ("photo", "album", "voice", "audio", "video", "document", "broken photo")]
 _ALL += [("api", name) for name in ("photo", "voice", "video", "pdf", "too large")]
+_ALL += [("widget", name) for name in ("photo", "album", "voice", "video", "pdf", "broken photo")]
 
 
 @dataclass
@@ -166,6 +168,7 @@ class Channels:
     def send(self, cases: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """What each customer is answered."""
         posted: dict[str, str] = {}
+        visitors: dict[str, httpx.Client] = {}
         for number, (channel, name) in enumerate(cases, 1):
             case = CASES[name]
             content = case.make(f"{channel} {number}")
@@ -174,6 +177,8 @@ class Channels:
             elif channel == "umnico":
                 files = [{"type": case.kind, "content": one, "text": NAMES[case.kind]} for one in content]
                 self.umnico.customer_writes(number, case.words, attachments=files)
+            elif channel == "widget":
+                visitors[name] = to_widget(self.stack, case, content)
             else:
                 posted[name] = to_api(self.stack, name, case, content)
         heard = {}
@@ -182,6 +187,8 @@ class Channels:
                 heard[channel, name] = self.telegram.wait_sent(1, 60, chat_id=number)[0].text
             elif channel == "umnico":
                 heard[channel, name] = self.umnico.wait_sent(1, 60, lead=number)[0].text
+            elif channel == "widget":
+                heard[channel, name] = from_widget(visitors[name])
             else:
                 heard[channel, name] = from_api(self.stack, posted[name])
         self.stack.wait_quiet()
@@ -256,6 +263,28 @@ def from_api(stack: Stack, message_id: str) -> str:
     raise AssertionError(f"no answer to {message_id}")
 
 
+def to_widget(stack: Stack, case: Case, content: Sequence[bytes]) -> httpx.Client:
+    """The visitor, as a page would be."""
+    page = httpx.Client(base_url=f"{stack.url}/widget/default/", timeout=30, trust_env=False)
+    page.headers["Authorization"] = f"Bearer {page.post('session', json={'locale': 'ru'}).json()['token']}"
+    files = [
+        {"file": page.post("files", content=one).json()["file"], "type": case.kind, "name": NAMES[case.kind]}
+        for one in content
+    ]
+    assert page.post("messages", json={"id": "m1", "text": case.words, "media": files}).status_code == 202
+    return page
+
+
+def from_widget(page: httpx.Client) -> str:
+    with closing(page):
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            for line in page.get("messages?after=1").json()["messages"]:
+                return str(line["text"])
+            time.sleep(0.2)
+    raise AssertionError("no answer in the widget")
+
+
 def left(world: World, text: str) -> list[Served]:
     """The requests that what was understood came from."""
     marks = set(_MARK.findall(text))
@@ -294,7 +323,7 @@ def test_each_file_is_paid_once_and_the_ledger_knows_it(world: World) -> None:
         flags = session.exec(select(RedFlag.cause).where(RedFlag.cause == "unreadable")).all()
     assert (sum(run.tokens_in for run in runs), {run.outcome for run in runs}) == (tokens, {"ok"})
     assert sum(part.get("tokens_in", 0) for parts in stored or () for part in parts or ()) == tokens
-    assert len(flags) == 5  # of the files that cannot be read
+    assert len(flags) == 6  # of the files that cannot be read
 
 
 @pytest.mark.drill
@@ -363,7 +392,7 @@ def test_files_of_each_channel_through_each_provider(name: str, tmp_path: Path) 
     """The whole way: from a channel to a provider and back to the customer."""
     fake, sees, hears = _servers()[name]
     kinds = ["photo", "voice", "silent video", *(["video"] if hears else [])]
-    cases = [(channel, kind) for channel in ("telegram", "umnico", "api") for kind in kinds]
+    cases = [(channel, kind) for channel in ("telegram", "umnico", "api", "widget") for kind in kinds]
     with fake(answer=repeats) as server:
         sees_and_hears(server, len(cases))
         voice = f"['{hears}']" if hears else "[]"

@@ -16,11 +16,11 @@ from PIL import Image
 from pipeline.envelope import MediaRef
 from pipeline.errors import BudgetSpent, NoModel, NotUnderstood, ProviderUnavailable
 from pipeline.handlers.base import Tools
-from pipeline.handlers.sniff import sniff
 from pipeline.llm import Audio, Completion, Transcript
 from pipeline.steps.understand import Asked, understand
 from pipeline.turn import Usage
 from ragline.settings import MediaSettings
+from storage.sniff import sniff
 from storage.understanding import Part
 from tests.support import documents, media
 

@@ -37,8 +37,10 @@ def test_a_file_is_kept_until_its_day_is_over(store: MediaStore) -> None:
     kept = [io.BytesIO() for _ in keys]
     assert [store.get(key, into) for key, into in zip(keys, kept, strict=True)] == [False, True, True]
     assert [into.getvalue().decode() for into in kept] == ["", *keys[1:]]
+    assert store.size(keys[2]) == len(keys[2])
     store.remove(keys[2])
     store.remove(keys[2])
+    assert store.size(keys[2]) is None
     assert not store.get(keys[2], io.BytesIO())
 
 

@@ -7,11 +7,11 @@ from base64 import b64decode
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from ingress.channels.base import Storable
+from ingress.channels.base import MOST_FILES, MediaType, Storable
 from pipeline.envelope import Envelope, MediaRef, Sender
 
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Storable]
@@ -34,9 +34,7 @@ class ApiMedia(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    type: Literal["photo", "voice", "audio", "video", "document"] = Field(
-        description="What it was sent as; what it holds is found out."
-    )
+    type: MediaType = Field(description="What it was sent as; what it holds is found out.")
     url: Annotated[str, StringConstraints(max_length=2000, pattern=r"^https?://\S+$"), Storable] | None = Field(
         None, description="Where it can be fetched from, once, in the next minutes."
     )
@@ -74,7 +72,7 @@ class ApiMessage(BaseModel):
     text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000), Storable] | None = (
         None
     )
-    media: list[ApiMedia] = Field([], max_length=10, description="Files that belong to the message.")
+    media: list[ApiMedia] = Field([], max_length=MOST_FILES, description="Files that belong to the message.")
     id: _Name | None = Field(
         None, description="Your id of the message: the same id again is the same message, answered once."
     )

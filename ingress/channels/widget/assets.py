@@ -1,4 +1,4 @@
-"""The widget's script and the demo page, as files with an entity tag: cached, and asked about each time."""
+"""The widget's scripts and the demo page, as files with an entity tag: cached, and asked about each time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _serve(request: Request, name: str, media_type: str, headers: dict[str, str]
 
 
 def routes(*, demo: bool) -> APIRouter:
-    """``/widget.js``, and with ``demo`` the page at ``/``."""
+    """``/widget.js`` and ``/widget-files.js``, and with ``demo`` the page at ``/``."""
     router = APIRouter(include_in_schema=False)
 
     def add(path: str, name: str, media_type: str, headers: dict[str, str]) -> None:
@@ -44,8 +44,9 @@ def routes(*, demo: bool) -> APIRouter:
 
         router.add_api_route(path, asset, methods=["GET", "HEAD"], response_model=None)
 
-    # Any page may load the script, also one that isolates itself from other origins.
-    add("/widget.js", "widget.js", SCRIPT, {"Cross-Origin-Resource-Policy": "cross-origin", **_ANYWHERE})
+    # Any page may load the scripts, also one that isolates itself from other origins.
+    for script in ("widget.js", "widget-files.js"):
+        add(f"/{script}", script, SCRIPT, {"Cross-Origin-Resource-Policy": "cross-origin", **_ANYWHERE})
     if demo:
         add("/", "demo.html", PAGE, {"Content-Security-Policy": DEMO_POLICY})
         add("/demo.js", "demo.js", SCRIPT, {})

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from ingress.channels.base import CleanText
-from pipeline.envelope import Envelope, Sender
+from ingress.channels.base import MOST_FILES, CleanText, MediaType, Storable
+from pipeline.envelope import Envelope, MediaRef, Sender
 
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+
+
+class WidgetFile(BaseModel):
+    """A file of a message: ``file`` is what its upload was answered with, ``type`` what it was sent as."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    file: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    type: MediaType
+    name: Annotated[str, StringConstraints(max_length=255), Storable] | None = None
 
 
 class WidgetMessage(BaseModel):
@@ -21,7 +32,8 @@ class WidgetMessage(BaseModel):
     model_config = ConfigDict(extra="ignore")  # a cached script of another version may send more
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$")]
-    text: CleanText
+    text: CleanText = ""
+    media: Annotated[list[WidgetFile], Field(max_length=MOST_FILES)] = []
     choice: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
     locale: CleanText | None = None
 
@@ -45,9 +57,19 @@ def language(*wishes: str | None) -> str | None:
 
 
 def normalise(
-    body: WidgetMessage, *, site: str, conversation: str, locale: str | None, message_id: str, now: datetime
+    body: WidgetMessage,
+    *,
+    site: str,
+    conversation: str,
+    locale: str | None,
+    message_id: str,
+    now: datetime,
+    media: Sequence[MediaRef] = (),
 ) -> Envelope:
-    """The envelope of ``body``. ``conversation`` is the visitor's key; a visitor has no other name."""
+    """The envelope of ``body``. ``conversation`` is the visitor's key; a visitor has no other name.
+
+    ``media``: where the files of the body are kept.
+    """
     return Envelope(
         id=message_id,
         channel="widget",
@@ -55,8 +77,9 @@ def normalise(
         conversation=conversation,
         external_id=body.id,
         sender=Sender(id=conversation, locale=locale),
-        kind="callback" if body.choice else "text",
+        kind="callback" if body.choice else media[0].type if media else "text",
         text=body.text.strip(),
         data=body.choice,
+        media=tuple(media),
         received_at=now,
     )

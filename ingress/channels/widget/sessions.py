@@ -43,8 +43,8 @@ def conversation_key(token: str | None) -> str | None:
 class Limits:
     """How much one visitor, and one address, may ask for in ``window`` seconds, and what may run at once.
 
-    Opening a stream counts as a read. Streams are per process, and so are ``readers``: the threads that look in
-    SQL for them.
+    Opening a stream counts as a read. Streams and uploads are per process, and so are ``readers``: the threads that
+    look in SQL for them. ``megabytes_per_address`` is what one address may upload in an hour.
     """
 
     messages_per_session: int = 20
@@ -55,6 +55,12 @@ class Limits:
     streams_per_address: int = 20
     streams: int = 2000
     readers: int = 4
+    files_per_session: int = 40
+    files_per_address: int = 240
+    megabytes_per_address: int = 1000
+    uploads_per_address: int = 10
+    uploads: int = 100
+    upload_seconds: float = 300
 
 
 class RateLimit:
@@ -72,10 +78,10 @@ class RateLimit:
         self._clock = clock
         self._whole_at: OrderedDict[str, float] = OrderedDict()
 
-    def wait(self, key: str) -> float:
-        """Count one more for ``key``. 0: admitted; else the seconds after which to try again."""
+    def wait(self, key: str, weight: float = 1) -> float:
+        """Count ``weight`` more for ``key``. 0: admitted; else the seconds after which to try again."""
         now = self._clock()
-        whole_at = max(self._whole_at.get(key, now), now) + self._step
+        whole_at = max(self._whole_at.get(key, now), now) + self._step * weight
         if whole_at - now > self._window + 1e-6:
             return whole_at - now - self._window
         self._whole_at[key] = whole_at
@@ -86,7 +92,7 @@ class RateLimit:
 
 
 class OpenStreams:
-    """How many streams are open: at most ``per_address`` for one address, and ``total`` in all."""
+    """How many streams (or uploads) are open: at most ``per_address`` for one address, and ``total`` in all."""
 
     def __init__(self, per_address: int, total: int) -> None:
         self._per_address = per_address

@@ -32,6 +32,8 @@ def shown(line: Line) -> dict[str, Any]:
     }
     if line.citations:
         message["citations"] = line.citations
+    if line.files:
+        message["files"] = line.files
     if line.buttons:
         message["options"] = line.buttons
     if line.client_id and line.role == "visitor":

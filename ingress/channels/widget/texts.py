@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 #: The longest message, in characters.
 LONGEST = 4000
@@ -18,6 +18,19 @@ REFUSALS: dict[str, dict[str, str]] = {
         "en": f"The message is too long: {LONGEST} characters at most.",
     },
     "empty": {"ru": "Напишите текст сообщения.", "en": "Write a message first."},
+    "no_files": {"ru": "Здесь нельзя отправлять файлы.", "en": "Files cannot be sent here."},
+    "file_broken": {
+        "ru": "Файл пустой или повреждён.",
+        "en": "The file is empty or damaged.",
+    },
+    "file_gone": {
+        "ru": "Файл больше не хранится. Прикрепите его ещё раз.",
+        "en": "The file is no longer kept. Attach it again.",
+    },
+    "file_slow": {
+        "ru": "Файл загружается слишком долго. Попробуйте ещё раз.",
+        "en": "The upload takes too long. Try again.",
+    },
     "no_session": {
         "ru": "Сеанс чата не найден. Обновите страницу.",
         "en": "The chat session was not found. Reload the page.",
@@ -47,6 +60,30 @@ REFUSALS: dict[str, dict[str, str]] = {
         "en": "The chat is not enabled for this website.",
     },
 }
+
+
+_KINDS = {
+    "photo": {"ru": "фотографии", "en": "pictures"},
+    "recording": {"ru": "аудио, видео", "en": "audio, video"},
+    "document": {"ru": "PDF, DOCX, текст", "en": "PDF, DOCX, text"},
+}
+
+
+def too_large(largest: int) -> dict[str, str]:
+    """A file of more than ``largest`` megabytes."""
+    return {
+        "ru": f"Файл слишком большой: не больше {largest} МБ.",
+        "en": f"The file is too large: {largest} MB at most.",
+    }
+
+
+def wrong_type(kinds: Sequence[str]) -> dict[str, str]:
+    """A file that holds none of ``kinds``."""
+    known = {language: ", ".join(_KINDS[kind][language] for kind in kinds) for language in ("ru", "en")}
+    return {
+        "ru": f"Такие файлы здесь не читают. Подойдут: {known['ru']}.",
+        "en": f"Files of this kind are not read here. These are: {known['en']}.",
+    }
 
 
 def choose(locale: str | None, *texts: Mapping[str, str]) -> str:

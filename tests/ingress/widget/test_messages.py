@@ -62,6 +62,7 @@ def test_a_session_is_given_and_kept(talk, database):
         "locale": "ru",
         "title": "Чат поддержки",
         "greeting": "Здравствуйте! Задайте вопрос, и мы постараемся помочь.",
+        "files": first.json()["files"],
     }
     assert first.headers["Cache-Control"] == "no-store"
     assert kept.json()["token"] == first.json()["token"]
@@ -302,7 +303,8 @@ def test_a_number_no_message_has_is_refused(talk, after):
 
 def test_the_script_and_the_demo_page(talk):
     async def scenario(client):
-        found = {path: await client.get(path) for path in ("/widget.js", "/", "/demo.js", "/demo.css")}
+        paths = ("/widget.js", "/widget-files.js", "/", "/demo.js", "/demo.css")
+        found = {path: await client.get(path) for path in paths}
         tag = found["/widget.js"].headers["ETag"]
         found["cached"] = await client.get("/widget.js", headers={"If-None-Match": f'"other", W/{tag}'})
         found["head"] = await client.head("/widget.js")
@@ -314,6 +316,8 @@ def test_the_script_and_the_demo_page(talk):
     assert found["/widget.js"].headers["Content-Type"] == "text/javascript; charset=utf-8"
     assert found["/widget.js"].headers["Cache-Control"] == "no-cache"
     assert found["/widget.js"].headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    for name in ("content-type", "cache-control", "cross-origin-resource-policy", "access-control-allow-origin"):
+        assert found["/widget-files.js"].headers[name] == found["/widget.js"].headers[name]
     assert (found["cached"].status_code, found["cached"].content) == (304, b"")
     assert (found["head"].status_code, found["head"].content) == (200, b"")
     assert found["/"].headers["Content-Type"] == "text/html; charset=utf-8"

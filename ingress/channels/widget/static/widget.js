@@ -63,10 +63,10 @@ svg { width: 24px; fill: none; stroke: currentColor; stroke-width: 2; stroke-lin
   height: min(620px, 100dvh - 108px); display: flex; flex-direction: column;
   overflow: hidden; background: var(--surface); border: 1px solid var(--bubble); border-radius: 18px;
   box-shadow: 0 18px 48px rgb(0 0 0 / .24); }
-.left .launcher, .left .panel { right: auto; left: max(20px, var(--left)); }
-.head { flex: none; padding: 15px 18px; background: var(--accent); color: var(--ink); }
+.left > * { right: auto; left: max(20px, var(--left)); }
+.head { padding: 15px 18px; background: var(--accent); color: var(--ink); }
 h2 { margin: 0; font-size: 16px; line-height: 26px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.notice { flex: none; padding: 8px 18px; background: var(--bubble); font-size: 13px; }
+.notice { padding: 8px 18px; background: var(--bubble); font-size: 13px; }
 .scroll { flex: 1; min-height: 0; overflow-y: auto; overscroll-behavior: contain; overflow-anchor: none; padding: 16px 16px 4px; }
 .log, .msg { display: flex; flex-direction: column; }
 .day, .meta, .sources { margin: 3px 5px 0; color: var(--muted); font-size: 12px; overflow-wrap: anywhere; }
@@ -156,18 +156,17 @@ function rich(text) {
 
 const CHAT = "M21 12a8.5 8.5 0 0 1-12.6 7.4L3.5 20.5l1.2-4.6A8.5 8.5 0 1 1 21 12zM8.5 10.5h7M8.5 14h4.5";
 const CROSS = "M6 6l12 12M18 6L6 18";
-const badge = h("span.badge", { hidden: true, "aria-hidden": "true" });
-const launcher = h("button.launcher", { "aria-expanded": "false",
-  "aria-label": words.open }, icon(CHAT), badge);
+const badge = h("span.badge", { hidden: true, ariaHidden: "true" });
+const launcher = h("button.launcher", { ariaExpanded: "false", ariaLabel: words.open }, icon(CHAT), badge);
 const title = h("h2", { id: "title" }, options.title || words.title);
 const notice = h("div.notice", { role: "status", hidden: true });
-const log = h("div.log", { role: "log", "aria-label": words.log });
-const growing = h("div", { "aria-live": "off" }); // read aloud is only the whole message, in the log
+const log = h("div.log", { role: "log", ariaLabel: words.log });
+const growing = h("div", { ariaLive: "off" }); // read aloud is only the whole message, in the log
 const typing = h("div", { role: "status" });
-const scroll = h("div.scroll", { tabIndex: 0, role: "group", "aria-label": words.log }, log, growing, typing);
-const field = h("textarea", { rows: 1, placeholder: words.placeholder, enterKeyHint: "send", "aria-label": words.label });
+const scroll = h("div.scroll", { tabIndex: 0, role: "group", ariaLabel: words.log }, log, growing, typing);
+const field = h("textarea", { rows: 1, placeholder: words.placeholder, enterKeyHint: "send", ariaLabel: words.label });
 const form = h("form", {}, field,
-  h("button.send", { "aria-label": words.send }, icon("M12 19V5M6 11l6-6 6 6")));
+  h("button.send", { ariaLabel: words.send }, icon("M12 19V5M6 11l6-6 6 6")));
 const panel = h("div.panel", { role: "dialog", "aria-labelledby": "title", hidden: true },
   h("div.head", {}, title), notice, scroll, form);
 const body = h("div.root", { lang: locale }, launcher, panel);
@@ -176,30 +175,27 @@ body.classList.toggle("left", /left/.test(options.position));
 // -- memory
 
 const KEY = `ragline:${base.origin}:${site}`;
-let token = null;
-let seen = 0; // the newest message seen
+let token = null, seen = 0; // the newest message seen
 
 function recall() {
   try {
     ({ token = null, seen = 0 } = JSON.parse(localStorage.getItem(KEY)) || {});
-  } catch {
-    // No storage: the conversation lasts as long as the page.
-  }
+  } catch {} // no storage: the conversation lasts as long as the page
 }
 
 function remember() {
   try {
     localStorage.setItem(KEY, JSON.stringify({ token, seen }));
-  } catch {
-    // As above.
-  }
+  } catch {}
 }
 
 // -- requests
 
 /** `status` 0: no answer came. `detail`: the server's words for the visitor, if any. */
-const refusal = (status, detail = "", wait = 0) => Object.assign(new Error(detail || `status ${status}`),
+const refusal = (status, detail = "", wait = 0) => Object.assign(new Error(detail || status),
   { status, detail, wait, transient: [0, 408, 425, 429].includes(status) || status >= 500 });
+
+const lost = () => { throw refusal(0); };
 
 const backoff = (failures) => Math.min(30, 2 ** failures) * 1000 * (0.75 + Math.random() / 2);
 
@@ -209,16 +205,20 @@ async function call(path, bearer, payload, { signal = AbortSignal.timeout(20000)
   const response = await fetch(new URL(path, base), {
     method: payload ? "POST" : "GET", headers, body: payload && JSON.stringify(payload),
     credentials: "omit", cache: "no-store", signal,
-  }).catch(() => { throw refusal(0); });
+  }).catch(lost);
+  return checked(response);
+}
+
+async function checked(response) {
   if (response.ok) return response;
   const { detail } = (await response.json().catch(() => null)) || {};
-  const wait = Math.min(120, Number(response.headers.get("Retry-After")) || 0) * 1000;
+  const wait = (Math.min(120, response.headers.get("Retry-After")) || 0) * 1000;
   throw refusal(response.status, typeof detail === "string" ? detail : "", wait * (1 + Math.random() / 4));
 }
 
 async function request(...about) {
   const response = await call(...about);
-  return response.json().catch(() => { throw refusal(0); });
+  return response.json().catch(lost);
 }
 
 let ready = false; // the server has confirmed the token on this page
@@ -232,10 +232,21 @@ function session() {
     ready = true;
     remember();
     if (!options.title && data.title) title.textContent = data.title;
-    if (data.greeting) greet(data.greeting);
+    if (data.greeting) {
+      welcome = bubble("assistant", data.greeting);
+      render();
+    }
+    if (data.files) load(data.files);
   }).finally(() => { opening = null; });
   return opening;
 }
+
+let tray; // what is attached, once its script is here; without it the chat goes on
+
+const load = (rules) => import(new URL("widget-files.js", script.src)).then((files) => {
+  tray ??= files.default({ rules, locale, base, h, icon, form, checked, atEnd, settle, token: () => token });
+  items.forEach(tray.draw);
+}).catch(() => {});
 
 /** In the visitor's name. A 401 gets one new session, no loop. */
 async function authed(path, payload, renew = true) {
@@ -255,10 +266,9 @@ async function authed(path, payload, renew = true) {
 
 // -- conversation
 
-let items = []; // {role, text, at, seq?, id?, state?: sending | failed | refused, node}
+let items = []; // {role, text, at, files?, seq?, id?, state?: sending | failed | refused, node}
 let cursor = 0; // the newest seq of the feed; receipts do not move it, an earlier answer may be on its way
-let draft = ""; // what is written so far of the answer to come
-let place = ""; // where in it the stream stands
+let draft = "", place = ""; // what is written so far of the answer to come, and where in it the stream stands
 let welcome = null;
 const days = new Map();
 
@@ -271,11 +281,6 @@ function forget() {
   render();
 }
 
-function greet(text) {
-  welcome = bubble("assistant", text);
-  render();
-}
-
 const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
 const calendar = new Intl.DateTimeFormat(locale, { dateStyle: "long" });
 
@@ -284,7 +289,8 @@ const bubble = (role, text) =>
 
 function draw(item) {
   item.meta = h("div.meta", {});
-  item.node = bubble(item.role, item.text);
+  item.node = bubble(item.role, item.text || (item.files || []).map(({ name }) => name).join(", "));
+  tray?.draw(item);
   const named = [...new Set((item.citations || []).filter((source) => source.title)
     .map(({ title, page }) => (page ? `${title}, ${words.page} ${page}` : title)))];
   if (named.length) item.node.append(h("div.sources", {}, `${words.sources}: ${named.join(" · ")}`));
@@ -300,14 +306,12 @@ function mark(item) {
   meta.replaceChildren();
   if (state === "failed" || state === "refused") {
     meta.append(h("span.error", {}, item.error ? `${words.failed}: ${item.error}` : words.failed));
-    if (!item.final) {
-      meta.append(" ", h("button.retry", { onclick: () => again(item) }, words.retry));
-    }
+    if (!item.final) meta.append(" ", h("button.retry", { onclick: () => again(item) }, words.retry));
     return;
   }
   // Hidden from screen readers: "sending" would be read each time, the author is before the text.
   const before = state ? words.sending : item.role === "visitor" ? "" : `${words[item.role]} · `;
-  meta.append(h("span", { "aria-hidden": "true" }, before));
+  meta.append(h("span", { ariaHidden: "true" }, before));
   if (!state) meta.append(h("time", { dateTime: item.at.toISOString() }, clock.format(item.at)));
 }
 
@@ -348,14 +352,14 @@ function receive(messages) {
   let newest = null;
   for (const message of messages) {
     cursor = Math.max(cursor, message.seq);
-    if (items.some((item) => item.seq === message.seq)) continue;
-    const { role, seq, text, citations, options } = message;
-    const own = role === "visitor" && items.find((item) => item.id && item.id === message.client_id);
+    const { seq, client_id, text, sent_at } = message;
+    if (items.some((item) => item.seq === seq)) continue;
+    const own = client_id && items.find(({ id }) => id === client_id);
     if (own) {
       delivered(own, seq);
       continue;
     }
-    newest = { role, seq, text: text.trim(), citations, options, at: new Date(message.sent_at) };
+    newest = { ...message, text: text.trim(), at: new Date(sent_at) };
     items.push(newest);
   }
   render(reading && newest?.role !== "visitor" ? null : newest); // who reads further up is not pulled down
@@ -385,20 +389,18 @@ function count(unread) {
 
 // -- sending
 
-let pumping = false;
-let tries = 0;
-let pumpTimer;
+let pumping = false, tries = 0, pumpTimer;
 
 /** In the order written; the first blocks the rest. */
-const waiting = () => items.filter((item) => ["sending", "failed"].includes(item.state));
+const waiting = () => items.filter(({ state }) => state && state !== "refused");
 
 // crypto.randomUUID exists on https and localhost only.
-const newId = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("-");
+const newId = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 /** `choice`: what the button of that title carries. */
-function enqueue(text, choice) {
+function enqueue(text, choice, files) {
   if (choice) scroll.focus({ preventScroll: true }); // not the text box: phones would raise a keyboard
-  const item = { role: "visitor", text, choice, at: new Date(), id: newId(), state: "sending" };
+  const item = { role: "visitor", text, choice, files, at: new Date(), id: newId(), state: "sending" };
   items.push(item);
   render(item);
   pump();
@@ -412,7 +414,7 @@ function again(item) {
   pump();
 }
 
-function change(item, state, error = "", final = false) {
+function change(item, state, error = "", final) {
   if (item.state === state && item.error === error) return;
   Object.assign(item, { state, error, final });
   mark(item);
@@ -435,7 +437,9 @@ async function pump() {
   pumping = true;
   for (let item; (item = waiting()[0]); ) {
     try {
-      const receipt = await authed(() => "messages", { id: item.id, text: item.text, choice: item.choice, locale });
+      const { id, text, choice } = item;
+      const media = await tray?.upload(item);
+      const receipt = await authed(() => "messages", { id, text, choice, media, locale });
       tries = 0;
       delivered(item, receipt.seq);
       changeAll("sending");
@@ -450,7 +454,7 @@ async function pump() {
       }
       tries = 0;
       // The same body would be refused again: no "retry".
-      change(item, "refused", error.detail, [413, 422].includes(error.status));
+      change(item, "refused", error.detail, error.status > 412);
     }
   }
   pumping = false;
@@ -458,14 +462,9 @@ async function pump() {
 
 // -- receiving
 
-let isOpen = false;
-let stream = null;
+let isOpen = false, stream = null;
 let hears = false; // the stream brings at least heartbeats: no proxy holds it back
-let streamAfter = 0;
-let drops = 0;
-let polling = false;
-let failures = 0;
-let pollTimer;
+let polling = false, streamAfter = 0, drops = 0, failures = 0, pollTimer;
 let active = 0; // when the visitor last did something here
 
 const live = () => isOpen && !document.hidden;
@@ -648,7 +647,7 @@ function close() {
   if (!isOpen) return;
   const inside = root.activeElement;
   show(false);
-  if (inside) launcher.focus({ preventScroll: true });
+  if (inside) launcher.focus();
   wake();
 }
 
@@ -663,10 +662,11 @@ function wake() {
 form.onsubmit = (event) => {
   event.preventDefault();
   const text = field.value.trim();
-  if (text) {
+  const files = tray?.take();
+  if (text || files?.length) {
     field.value = "";
     grow();
-    enqueue(text);
+    enqueue(text, undefined, files);
   }
   field.focus({ preventScroll: true });
 };
@@ -698,7 +698,7 @@ addEventListener("online", () => { failures = drops = tries = streamAfter = 0; w
 addEventListener("offline", () => { hangUp(); wake(); }); // the poll finds out whether our server is gone too
 addEventListener("pagehide", hangUp); // an open stream keeps the page out of the back-forward cache
 addEventListener("pageshow", (event) => { if (event.persisted) wake(); });
-phone.addEventListener("change", fit);
+phone.onchange = fit;
 for (const kind of ["resize", "scroll"]) visualViewport.addEventListener(kind, fit);
 
 // -- start

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import puremagic
 
-from pipeline.errors import NotUnderstood
+from storage.understanding import NotUnderstood
 
 #: Bytes looked at.
 HEAD = 16_384
