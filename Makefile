@@ -57,7 +57,7 @@ chaos: $(STAMP) ## Kill and break everything under load, on both databases, and 
 	$(BIN)/pytest -m chaos tests/chaos
 
 outage: $(STAMP) ## Two minutes of failing model providers under 200 conversations
-	OUTAGE_CONVERSATIONS=200 OUTAGE_SECONDS=60 $(BIN)/pytest -m drill tests/acceptance/test_outage.py
+	OUTAGE_CONVERSATIONS=$${OUTAGE_CONVERSATIONS:-200} OUTAGE_SECONDS=$${OUTAGE_SECONDS:-60} $(BIN)/pytest -m drill tests/acceptance/test_outage.py
 
 media: $(STAMP) ## Files of each channel through each provider; MEDIA_TABLE=FILE writes the table down
 	$(BIN)/pytest -m 'drill or not drill' tests/acceptance/test_media.py

@@ -14,13 +14,14 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
 from pipeline.errors import ProviderRefused, ProviderUnavailable
 from pipeline.prices import is_free
 from pipeline.prompts import load
-from pipeline.providers import LISTEN_IN_CHAT, CallFailed, failure
+from pipeline.providers import LISTEN_IN_CHAT, OWN, CallFailed, failure, provider_of
 from pipeline.routes import Deployment
 from pipeline.spending import Used
 from ragline.logs import get_logger
@@ -28,6 +29,8 @@ from ragline.logs import get_logger
 log = get_logger(__name__)
 ChatMessage = Mapping[str, Any]
 _SILENCE = "SILENCE"
+#: Low, as answers are to follow their passages.
+TEMPERATURE = 0.2
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ def chat(
 ) -> Answered:
     """A model's answer. ``tell`` gets the whole text so far at each token that comes; what it raises goes through."""
     asked: dict[str, Any] = {
-        "messages": [_plain(message) for message in messages], "max_tokens": max_tokens, "temperature": 0.2,
+        "messages": [_plain(message) for message in messages], "max_tokens": max_tokens,
+        **_temperature(litellm, one.model, one.extra.get("reasoning_effort")),
     }  # fmt: skip
     if tell is None:
         response = _call(litellm.completion, one, seconds, **asked)
@@ -64,9 +68,22 @@ def chat(
         text, finish, usage = _streamed(litellm, one, seconds, tell, asked)
     text = text.strip()
     used = _used(litellm, one, usage, asked["messages"], text, images=images, audio_seconds=audio_seconds)
-    if not text:
+    if not text or finish == "content_filter":  # what a filter leaves of a text is no answer
         raise NoText(_empty(one.model, finish), used)
     return Answered(used, text)
+
+
+@lru_cache(maxsize=256)
+def _temperature(litellm: Any, model: str, effort: str | None) -> dict[str, float]:
+    """The temperature, for a model that lets it be set: most of those that think first refuse any but their own."""
+    try:
+        name, provider, _, _ = litellm.get_llm_provider(model)
+        litellm.get_optional_params(
+            model=name, custom_llm_provider=provider, temperature=TEMPERATURE, reasoning_effort=effort
+        )
+    except litellm.BadRequestError:  # what else is wrong the call itself will say
+        return {}
+    return {"temperature": TEMPERATURE}
 
 
 def _plain(message: ChatMessage) -> dict[str, Any]:
@@ -78,7 +95,7 @@ def _plain(message: ChatMessage) -> dict[str, Any]:
 
 
 class NoText(CallFailed):
-    """The model answered without a word; what it used is paid for."""
+    """The model answered without a word that may be used; what it used is paid for."""
 
     def __init__(self, error: ProviderUnavailable | ProviderRefused, used: Used) -> None:
         super().__init__(error, "no_text", charged=True)
@@ -147,6 +164,13 @@ def _heard_in_chat(
     return Answered(found.used, "" if found.text.strip(" .") == _SILENCE else found.text)
 
 
+def _check(one: Deployment) -> None:
+    """Raise ``CallFailed`` where the environment lacks what the call needs: clients report that as an outage."""
+    if missing := one.missing:
+        error = ProviderRefused(f"{one.model} needs {missing}, which is not in the environment; put it into .env")
+        raise CallFailed(error, "refused")
+
+
 def _arguments(one: Deployment, seconds: float) -> dict[str, Any]:
     given = {
         "model": one.model, "api_key": one.api_key, "api_base": one.api_base, "api_version": one.api_version,
@@ -157,6 +181,7 @@ def _arguments(one: Deployment, seconds: float) -> dict[str, Any]:
 
 def _call(function: Callable[..., Any], one: Deployment, seconds: float, **asked: Any) -> Any:
     """The call's result within ``seconds``: the client's own time-out is for one read and starts anew each time."""
+    _check(one)
     done: Future[Any] = Future()
     arguments = {**asked, **_arguments(one, seconds)}
 
@@ -178,22 +203,25 @@ def _streamed(
 ) -> tuple[str, str | None, Any]:
     """Text, finish reason and usage of a streamed answer. The pieces come by a thread that is left behind when the
     time is over; ``tell`` is called in the caller's."""
+    _check(one)
     until = time.monotonic() + seconds
     pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
     given_up = threading.Event()
     arguments = {**asked, "stream": True, "stream_options": {"include_usage": True}, **_arguments(one, seconds)}
 
     def run() -> None:
+        stream = None
         try:
             stream = litellm.completion(**arguments)
             for chunk in stream:
                 if given_up.is_set():
-                    _close(stream)
                     return
                 pieces.put(chunk)
-            pieces.put(None)
+            pieces.put(None if _is_whole(stream) else _BrokenOff())
         except BaseException as error:
             pieces.put(error)
+        finally:
+            _close(stream)
 
     threading.Thread(target=run, name="model stream", daemon=True).start()
     text, finish, usage = "", None, None
@@ -215,6 +243,16 @@ def _streamed(
     finally:
         given_up.set()
     return text, finish, usage
+
+
+class _BrokenOff(Exception):
+    """A stream ended before its provider said that it was the end."""
+
+
+def _is_whole(stream: Any) -> bool:
+    """Whether the provider told why it stopped. LiteLLM makes a reason up for a stream whose connection was closed."""
+    told = ("received_finish_reason", "intermittent_finish_reason")
+    return not hasattr(stream, told[0]) or any(getattr(stream, name, None) for name in told)
 
 
 class _Broken(Exception):
@@ -241,16 +279,21 @@ def _until(pieces: queue.SimpleQueue[Any], until: float) -> Iterator[Any]:
 
 
 def _close(stream: Any) -> None:
-    close = getattr(getattr(stream, "completion_stream", None), "close", None)
-    if close is not None:
-        with suppress(Exception):  # the answer is thrown away, whatever its connection says
-            close()
+    """Give the connection back. LiteLLM leaves it to the garbage collector where an answer was not read to its last
+    byte (each of Anthropic's); one that is collected while a thread holds the lock of the client's pool waits for that
+    lock itself, and every later call of the process with it."""
+    source = getattr(stream, "completion_stream", None)
+    for one in (source, getattr(source, "response_iterator", None), getattr(source, "streaming_response", None)):
+        close = getattr(one, "close", None)
+        if callable(close):
+            with suppress(Exception):  # the rest of the answer is thrown away, whatever its connection says
+                close()
 
 
 def _empty(model: str, finish: str | None) -> ProviderUnavailable | ProviderRefused:
     """What an answer without text means: a filter and a limit would strike again."""
     if finish == "content_filter":
-        return ProviderRefused(f"{model} answered nothing: its content filter struck")
+        return ProviderRefused(f"{model} gave no whole answer: its content filter struck")
     if finish == "length":
         return ProviderRefused(f"{model} spent all tokens before the first word; raise answer.max_tokens")
     return ProviderUnavailable(f"{model} returned no text")
@@ -327,6 +370,8 @@ def price_source() -> str:
 
 
 def _cost(litellm: Any, model: str, **used: Any) -> Decimal | None:
+    if provider_of(model) in OWN:
+        return Decimal()
     try:
         prompt, completion = litellm.cost_per_token(model=model, **used)
     except Exception as error:  # LiteLLM raises several unrelated classes for a model without a price

@@ -97,6 +97,11 @@ class Health:
             if retry_after:
                 state.cooled_at, state.until = now, max(state.until, now + retry_after)
 
+    def not_asked(self, one: Deployment) -> None:
+        """A candidate was not asked after all, or nobody waited for its answer: another call may try it."""
+        with self._lock:
+            self._state(one).tried_until = float("-inf")
+
     def snapshot(self) -> list[dict[str, Any]]:
         """Per deployment: ``model``, ``calls``, ``seconds`` (of the answered ones), ``failures`` by kind, ``cooldown``
         (seconds left)."""

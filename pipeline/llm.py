@@ -242,6 +242,7 @@ def first_answer(
                 time.sleep(min(PAUSE * 2 ** (attempt - 1), max(left, 0)))
                 left = until - health.now()
             if left < SHORTEST_CALL:
+                health.not_asked(one)
                 raise spent or _exhausted(route, last, health.soonest(route)) from last
             try:
                 return one.model, once(one, quote(one), ask, until=until, meter=meter, health=health)
@@ -273,7 +274,11 @@ def once(
     Setting its money aside may take of the time until ``until`` (by ``health``'s clock). Raises ``BudgetSpent`` or
     ``CallFailed``.
     """
-    reservation, began = meter.reserve(quote), health.now()
+    try:
+        reservation, began = meter.reserve(quote), health.now()
+    except BaseException:
+        health.not_asked(one)
+        raise
 
     def ms() -> float:
         return round((health.now() - began) * 1000, 3)
@@ -290,6 +295,7 @@ def once(
         raise
     except BaseException as error:  # who takes the text failed, and it was paid for
         reservation.release(type(error).__name__, ms=ms(), charged=True)
+        health.not_asked(one)
         raise
     cost = reservation.settle(answered.used, ms=ms())
     health.succeeded(one, began=began)
@@ -371,6 +377,16 @@ def _usage(model: str, used: Used) -> Usage:
 def listed_price(model: str) -> Price | None:
     """A model's price in LiteLLM's list, in US dollars; None where the list does not have it."""
     return prices.listed_price(load_litellm(), model)
+
+
+def known_provider(model: str) -> bool:
+    """Whether a model's name says whom to ask."""
+    litellm = load_litellm()
+    try:
+        litellm.get_llm_provider(model)
+    except litellm.BadRequestError:
+        return False
+    return True
 
 
 def load_litellm() -> Any:

@@ -8,7 +8,7 @@ from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Any
 
-from pipeline.providers import provider_of
+from pipeline.providers import OWN, provider_of
 from pipeline.spending import Quote, Used
 from ragline.logs import get_logger
 from ragline.spending_settings import Price, Priced
@@ -27,6 +27,8 @@ Listed = Callable[[str], Price | None]
 def listed_price(litellm: Any, model: str) -> Price | None:
     """A model's price in the list of the module ``litellm``, in US dollars, of its dearest tier; None where the list
     does not have it."""
+    if provider_of(model) in OWN:
+        return Price()
     try:
         info = dict(litellm.get_model_info(model))
     except Exception as error:  # LiteLLM raises several unrelated classes for a model it does not know

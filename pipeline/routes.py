@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline.providers import DEFAULTS, environment_names, provider_of
+from pipeline.providers import DEFAULTS, KEYED, environment_names, provider_of
 from pipeline.spending import Modality, Purpose
 from ragline.errors import ConfigurationError
 from ragline.settings import LlmSettings, ModelEntry, RouteName, Settings
@@ -52,6 +52,15 @@ class Deployment:
     def api_key(self) -> str | None:
         """The key as it stands in the environment now; a server of one's own mostly needs none, but clients ask."""
         return (os.environ.get(self.key_name) if self.key_name else None) or ("none" if self.api_base else None)
+
+    @property
+    def missing(self) -> str | None:
+        """The variable that is needed and not set; None where nothing is known to be missing."""
+        if self.provider == "azure" and not self.api_base:
+            return environment_names(self.provider)[1]
+        if self.api_key or "api_key" in self.extra or self.provider not in KEYED:
+            return None
+        return None if any(map(os.environ.get, KEYED[self.provider])) else self.key_name
 
 
 class Routes:

@@ -16,8 +16,8 @@ import httpx
 import typer
 
 from pipeline.prompt_check import accounts_of, check_folder
-from pipeline.providers import DEFAULTS
-from pipeline.routes import make_routes
+from pipeline.providers import DEFAULTS, KEYED
+from pipeline.routes import Deployment, make_routes
 from ragline.channels import TelegramAccount, UmnicoAccount, channel_specs
 from ragline.clock import utcnow
 from ragline.commands.output import AsJson, console, plain_errors, print_json
@@ -296,6 +296,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
     for name, route in routes.items():
         part = "language model" if name == "text" else f"models, {name}"
         yield Finding(part, "ok", " then ".join(one.id for one in route))
+        yield from filter(None, (_wrong(part, one) for one in route))
     if not routes:
         keys = ", ".join(default.names[0] for default in DEFAULTS)
         yield Finding(
@@ -303,6 +304,23 @@ def _model(settings: Settings) -> Iterator[Finding]:
             f"put one of {keys} into .env and start again; for a local OpenAI-compatible server set OPENAI_API_BASE; "
             "to choose models set llm.routes.text in ragline.yaml",
         )  # fmt: skip
+
+
+def _wrong(part: str, one: Deployment) -> Finding | None:
+    """What keeps a model from ever being asked."""
+    if one.missing:
+        remedy = f"put {one.missing} into .env, or take the model out of {one.setting}"
+        return Finding(part, "fail", f"{one.model} needs {one.missing}, which is not in the environment", remedy)
+    if one.provider in KEYED and "/" in one.model:
+        return None
+    from pipeline.llm import known_provider  # takes seconds, so only where it is in doubt
+
+    if known_provider(one.model):
+        return None
+    return Finding(
+        part, "fail", f"{one.model} names no provider that LiteLLM knows",
+        f"write PROVIDER/MODEL in {one.setting}, such as openai/{one.model.rpartition('/')[2]}",
+    )  # fmt: skip
 
 
 def _probed(settings: Settings) -> Iterator[Finding]:

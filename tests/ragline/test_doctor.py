@@ -92,6 +92,19 @@ def test_without_the_option_nobody_is_asked(server: FakeOpenAI) -> None:
     assert {one["part"] for one in findings} >= {"models, image", "models, voice", "models, check"}
 
 
+def test_a_model_that_can_never_answer_is_found_without_asking(
+    server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ragline.yaml").write_text("llm: {routes: {text: [antropic/claude, anthropic/claude, openai/good]}}")
+    code, findings = doctor()
+    wrong = [one for one in findings if one["part"] == "language model" and one["level"] == "fail"]
+    assert code == 1
+    assert [("openai/claude" in one["remedy"], "ANTHROPIC_API_KEY" in one["remedy"]) for one in wrong] == [
+        (True, False), (False, True),
+    ]  # fmt: skip
+    assert all("llm.routes.text" in one["remedy"] for one in wrong)
+
+
 def test_a_key_that_is_missing_is_named(server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STRICT_KEY")
     code, findings = doctor("--probe")

@@ -86,10 +86,10 @@ def slow(seconds: float) -> Fault:
     return Fault("slow", seconds=seconds)
 
 
-def cut(chunks: int = 3) -> Fault:
+def cut(chunks: int = 3, *, properly: bool = False) -> Fault:
     """The effect happens and the answer begins, then the connection closes: half of a plain body, or `chunks`
-    parts of a stream."""
-    return Fault("cut", after=True, chunks=chunks)
+    parts of a stream. `properly`: the stream ends as HTTP wants it, as behind a proxy that lost its server."""
+    return Fault("cut", after=True, chunks=chunks, shape="end" if properly else "json")
 
 
 def broken(shape: str = "json", *, after: bool = True) -> Fault:

@@ -322,7 +322,7 @@ class FakeServer:
         if fault.kind == "broken":
             return self.broken_response(fault)
         if fault.kind == "cut":
-            return _Cut(self, done, fault.chunks)
+            return _Cut(self, done, fault.chunks, properly=fault.shape == "end")
         if fault.kind == "hang":
             await self.pause(fault.seconds)
         return _Reset(self)
@@ -494,9 +494,9 @@ class _Reset(Response):
 class _Cut(Response):
     """The beginning of another response, then the connection closes."""
 
-    def __init__(self, server: FakeServer, whole: Response, chunks: int) -> None:
+    def __init__(self, server: FakeServer, whole: Response, chunks: int, *, properly: bool) -> None:
         super().__init__()
-        self._fake, self._whole, self._chunks = server, whole, chunks
+        self._fake, self._whole, self._chunks, self._properly = server, whole, chunks, properly
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         left, over = self._chunks, False
@@ -514,6 +514,9 @@ class _Cut(Response):
                 await send(message)
                 return
             over = True
+            if self._properly:
+                await send({**message, "body": b"", "more_body": False})
+                return
             if not message.get("more_body"):
                 await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
             transport = self._fake.transport(scope)
@@ -521,7 +524,8 @@ class _Cut(Response):
                 transport.close()
 
         await self._whole(scope, receive, some)
-        await _gone(receive)
+        if not self._properly:
+            await _gone(receive)
 
 
 async def _gone(receive: Receive) -> None:
