@@ -16,8 +16,10 @@ from rich.table import Table
 from ragline.errors import ConfigurationError, RaglineError
 from ragline.redaction import mask
 
+#: Columns where nobody watches: a file or a pipe has no width to fit a table into, and folded cells cannot be searched.
+_UNFOLDED = 1000
 #: People read standard output; progress and errors go to standard error.
-console = Console(soft_wrap=True)
+console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else _UNFOLDED)
 errors = Console(stderr=True, soft_wrap=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
