@@ -1,0 +1,261 @@
+"""The wish for a person: somebody of the staff is called, waited for, or asked for, or the machine is refused.
+
+Texts are normalised words (``storage.words.normalise``). Rules are constructions, not sentences: verbs of calling, nouns
+for people, and what may stand between. Three kinds of words decide how much may stand there:
+
+* who is told outright to call or connect may be told much else, so long as nobody is called for somebody else;
+* "need", "want", "can I" call a person only with small words between: "can I come with a person" does not;
+* a question word at the beginning makes it a question, but for "how do I reach", "when will … answer" and the like.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Who can be called. ------------------------------------------------------------------------------------------------
+_STAFF = (
+    r"оператор\w*|менеджер\w*|специалист\w*|консультант\w*|сотрудни\w*|работни\w*|поддержк\w*|пидтримк\w*|саппорт\w*|"
+    r"техподдержк\w*|представител\w*|коллег\w*|агент\w*|диспетчер\w*|спец(?:а|у|ом|ов)?|эксперт\w*|модератор\w*|"
+    r"начальни\w*|начальств\w*|руководител\w*|руководств\w*|директор\w*|администратор\w*|администраци\w*|админ(?:а|у|ом)?|"
+    r"супервайзер\w*|управляющ\w+|заведующ\w+|старш\w+(?: смены)?|главн(?:ого|ому|ым|ую)|босс(?:а|у|ом)?|шеф(?:а|у|ом)?"
+)
+_HUMAN = (
+    r"человек\w*|человеч\w*|люд(?:и|ей|ям|ьми)|людин\w*|девушк\w+|девочк\w+|парн(?:я|ю|ем)|тет(?:ю|еньку)|дядю|"
+    r"ко(?:го|му)[ -](?:нибудь|то)|кем[ -](?:нибудь|то)|кто[ -](?:нибудь|то)"
+)
+_PERSON_EN = (
+    r"humans?(?: being)?|hooman|person|people|operators?|agents?|reps?|representatives?|managers?|supervisors?|boss|"
+    r"superiors?|management|someone|somebody|anyone|anybody|consultants?|employees?|staff(?: members?)?|specialists?|"
+    r"advis[oe]rs?|assistants?|colleagues?|support(?: agents?| team| staff| person)?|"
+    r"tech(?:nical)? support(?: team)?|customer (?:service|support|care)(?: rep\w*| agents?| team)?"
+)
+_PERSON = rf"(?:{_STAFF}|{_HUMAN}|{_PERSON_EN})"
+#: Where people are: one is put through to these, but does not need or want them.
+_PLACE = (
+    r"(?:отдел\w*|бухгалтери\w*|служб\w*|департамент\w*|(?:колл|контакт)-?центр\w*|офис\w*|лини[юией]|регистратур\w+|"
+    r"ресепшен\w*|диспетчерск\w+|дирекци\w*|врач\w*|доктор\w*|бухгалтер\w*|юрист\w*|хозяин\w*|владельц\w*|"
+    r"billing|sales|accounting|(?:[\w-]+ ){0,2}(?:team|department|office|desk))"
+)
+_ALIVE = (
+    r"(?:жив[ауи]|жив[ыоуаи][йгмхюея]\w{0,2}|(?:реальн|настоящ|нормальн|адекватн|вменяем|толков|компетентн|грамотн|обычн)"
+    r"[ыоуаеи][йгмхюея]\w{0,2}|real|live|living|actual|proper|human|alive|competent)"
+)
+_MACHINE = (
+    r"(?:(?:чат-?)?бот(?:а|у|ом|е|ы|ов|ам|ами|ик\w*)?|робот(?:а|у|ом|е|ы|ов|ам|ами)?|автоответчик\w*|автомат(?:а|ом|у)?|"
+    r"машин(?:ой|а|у)|программ(?:ой|а|у)|(?:chat)?bots?|robots?|machines?|ai)"
+    # A robot that cleans is a product.
+    r"(?![\w-])(?! (?:vacuum|mop|cleaner|mower|пылесос|мойщик|стиральн|посудомо))"
+)
+
+# What may stand between. -------------------------------------------------------------------------------------------
+_SMALL = (
+    r"(?:мне|меня|мной|нам|нас|бы|б|ли|же|ж|ка|ну|уже|просто|пожалуйста|плиз|плз|пж|срочно|тут|здесь|там|сейчас|наконец|"
+    r"наконец-то|только|хоть|лучше|именно|опять|снова|еще|вы|ты|вас|ваш\w*|с|со|к|на|у|от|из|какого-нибудь|"
+    r"какой-нибудь|люб\w+|друг(?:ого|им|ому|ую|ой)|сюда|вот|это|самого|быстро|быстрее|и|а|помощь|помощи|"
+    r"консультаци\w+|ответ|ответа|участие|звонок|звонка|контакт\w*|дозваться|услышать|увидеть|связ[аь]\w+|соединиться|"
+    r"вызвать|позвать|переключиться|the|an?|your|some|any|me|to|with|one of|another|different|please|pls|just|now|"
+    rf"speak|talk|chat|from|in|at|of|2|plz|з|зи|до|{_ALIVE})"
+)
+_SPEAK = (
+    r"(?:(?:по|пере)?говорит[ьи]?|(?:по)?разговаривать|переговорить|(?:по)?общаться|(?:по)?спилкуватися|поговорити|"
+    r"побеседовать|посоветоваться|обсудить|решить|объясниться|пообщаюсь|говорю)"
+)
+_SMALLS = rf"(?:(?:{_SMALL}|{_SPEAK}) )*"
+
+
+def _gap(most: int) -> str:
+    """A blank, or at most so many words between blanks."""
+    return rf"(?: [\w'-]+){{0,{most}}}? "
+
+
+# Calling. ----------------------------------------------------------------------------------------------------------
+#: Told to call or to put through.
+_CONNECT = (
+    r"(?:(?:поза|под|до|вы)?зови(?:те)?|позови\w*|позовет\w*|позвать|звать|дозов\w+|вызывай\w*|"
+    r"соедин(?:и|ите|яй|яйте|ить|ишь|ят|яют|яете|ени[ея] с)|з'еднай\w*|зъеднай\w*|зв'яж\w+|переключ(?:и|ите|ай|айте|ить|ишь|ат|аете)|"
+    r"подключ(?:и|ите|ай|айте|ить|ишь|ат|ится)|переведи(?:те)?|перевод(?:и|ите)|перевести|перекин\w+|перебрось\w*|"
+    r"свяжи(?:те)?|связать|связывай\w*|пригласи(?:те)?|пригласить|поклич\w+|клич\w*|кликни\w*|выведи(?:те)?|"
+    r"передай(?:те)? меня|переадрес\w+|перенаправ\w+|направьте|"
+    r"(?:connect|transfer|switch|put|pass|hand|forward|redirect|route|patch|refer) (?:me|us)(?: over| off| through)?|"
+    r"hand ?(?:off|over)|be (?:connected|transferred))"
+)
+#: Given, needed or wanted.
+_WANT = (
+    r"(?:дай(?:те)?|давай(?:те)?|дадите|верни(?:те)?|нуж(?:ен|на|но|ны)(?! ли)|надо(?! ли)|треба|потрибен|потрибна|"
+    r"необходим\w?|хочу|хотим|хотел\w*|хочется|хотелось|желаю|прошу|попрошу|требую|требуется|можно|можете|могу|"
+    r"жду|ждем|ждать|дождаться|дождусь|"
+    r"get|give|need|want|wanna|like|bring|let me have|request|reach|find|wait(?:ing)? for|wait(?:ing)? on|waited for)"
+)
+_REPLY = (
+    r"(?:ответь\w*|ответ(?:ит|ят)|отзов\w+|отзовитесь|откликн\w+|помо(?:жет|гите)|подойд\w+|подключится|появится|"
+    r"освободится|выйдет|свяжется|перезвонит|позвонит)"
+)
+_AFTER = rf"(?:{_CONNECT}|{_WANT}|{_REPLY}|сюда|ау|где|{_SPEAK}|please|pls|now)"
+
+_CALLED = re.compile(
+    rf"(?<!\w)(?:{_CONNECT}{_gap(4)}(?:{_PERSON}|{_PLACE})"
+    rf"|(?:{_WANT}|{_SPEAK}|{_REPLY}) {_SMALLS}{_PERSON}"
+    rf"|(?:пусть|хай|чтоб|чтобы|эй|ало|алло|але|перевод на|перевод к){_gap(4)}{_PERSON}"
+    rf"|{_PERSON} {_SMALLS}{_AFTER}|{_PLACE} {_CONNECT}"
+    rf"|(?:жалоб\w+|жаловаться|пожаловаться|complain|complaint){_gap(3)}(?:{_STAFF}|{_PERSON_EN})"
+    rf"|(?:can|could|may|will|would|let|have) (?:(?:an?|any|the|your) )?(?:{_ALIVE} )?(?:human|person|agent|operator|rep|"
+    r"representative|manager|supervisor) (?:please )?(?:answer|help|reply|respond|take|assist|join|look|contact|call|step|deal)"
+    r"|help from (?:an? )?(?:human|person))(?!\w)"
+    rf"|(?<!\w)(?:{_CONNECT}|{_WANT}) {_SMALLS}жив(?:ого|ому|ым|ых|ыми|ую)$"
+    rf"|(?<!\w){_ALIVE} {_PERSON}(?!\w)|(?<!\w){_PERSON} {_ALIVE}(?!\w)"
+    r"|(?<!\w)(?:human|live) (?:help|support|assistance|chat)(?!\w)"
+)
+#: Told outright to call somebody, or that one wants to speak to somebody: then it does not matter what else is said.
+_OUTRIGHT = re.compile(
+    rf"(?<!\w)(?:{_CONNECT}{_gap(3)}|(?:дай(?:те)?|хочу|хотел[аи]?|хотелось|прошу|требую|нуж(?:ен|на)(?! ли)|можно) {_SMALLS}|"
+    rf"{_SPEAK} {_SMALLS})(?:{_ALIVE} )?(?:{_STAFF}|человек\w*|люд(?:ей|ьми|ям))(?!\w)"
+    rf"|(?<!\w)(?:нуж\w+|хочу|можно|надо){_gap(4)}жив(?:ой|ого|ому|ым) (?:{_STAFF}|человек\w*)(?!\w)"
+    rf"|(?<!\w){_CONNECT}{_gap(2)}(?:отдел\w*|бухгалтери\w*|служб\w*|департамент\w*|(?:колл|контакт)-?центр\w*|регистратур\w+)(?!\w)"
+    rf"|(?<!\w)(?:talk|speak|chat|{_CONNECT}) (?:directly )?(?:to|with|2) (?:(?:an?|the|your|some|one of|another|in) )*"
+    rf"(?:{_ALIVE} )*(?:{_PERSON_EN})(?!\w)"
+)
+_ONLY_PERSON = re.compile(
+    r"(?:(?:ало|алло|але|алиса|эй|ау|ну|нет|только|просто|лучше|опять|тогда|hey|hello|hi|привет|здравствуйте|добрый|день|"
+    rf"{_SMALL}) )*(?:{_PERSON}|жив(?:ого|ую|ых))"
+    rf"(?: (?:эй|ало|алло|скорее|а не|{_SMALL}|{_MACHINE}|{_PERSON}))*"
+)
+
+# A person without being named. -------------------------------------------------------------------------------------
+#: Put through, to whoever it is: the machine has been named, or nothing else is said.
+_SWITCH = re.compile(
+    rf"(?:(?:{_SMALL}|давай|все|ладно) )*(?:переключ(?:и|ите|ай|айте)|соедин(?:и|ите|яй|яйте)|escalate)"
+    rf"(?: (?:{_SMALL}|this|it|higher|up|my (?:case|issue|problem|complaint)|{_PERSON}))*"
+    rf"|.*(?<!\w){_MACHINE}(?: [\w'-]+){{1,6}} (?:переключ(?:и|ите|ай|айте)|соедин(?:и|ите|яй|яйте))(?: {_SMALL})*"
+)
+_WHO_IS_THERE = re.compile(
+    rf"(?:[\w'-]+ ){{0,4}}?(?:кто|кто-нибудь|кто-то|люди)(?: (?:нибудь|то|{_SMALL}|есть|работает|отвечает|сидит))* "
+    rf"(?:кроме|помимо|{_ALIVE})(?!\w)"
+    rf"|(?:[\w'-]+ ){{0,2}}?(?:any ?(?:one|body)|someone|somebody|any humans?|any people|an? human|an? person)"
+    rf"(?: (?:there|here|at all|out there))*(?: (?:{_ALIVE}|who|that|at all)(?!\w)| there$)(?<!anyone there)(?<!anybody there)"
+    rf"|(?:(?:{_SMALL}|вообще|ало|алло|у нас|чате|в|есть) )*(?:люди|человек|операторы?|менеджеры?|кто живой|живые)"
+    r"(?: (?:тут|здесь|вообще|у вас|есть|в|чате|на связи|на месте|работают|работает|остались))+$"
+    rf"|(?:(?:{_SMALL}|есть) )*кто(?:-| )(?:нибудь|то) из {_PERSON}"
+    rf"|(?:ну |а |и )?где (?:тут |здесь |у вас |все |вообще |же |ваш\w* |жив\w+ )*(?:люди|человек|{_STAFF})(?!\w)"
+    rf"|(?:so |and |hey )?where(?: is| are|'s) (?:(?:the|your|my|all|every|a) )*(?:{_ALIVE} )?(?:{_PERSON_EN}|everyone|everybody)"
+    r"(?: (?:please|now))*$"
+)
+_WITH_WHOM = re.compile(
+    rf"(?<!\w)с кем (?:(?:я|мы|могу|можем|можно|можна|нужно|стоит|надо|{_SMALL}|нормально|лично|вообще) )*{_SPEAK}"
+    r"|(?<!\w)who (?:can|do|could|should|may) (?:i|we) (?:please )?(?:talk|speak|chat|complain|escalate|turn)(?!\w)"
+)
+#: The few questions that a wish for a person begins with.
+_HOW = re.compile(
+    r"(?:(?:здравствуйте|привет|добрый день|подскажите|скажите|а|ну|hi|hello|please) )*"
+    rf"(?:как (?:(?:я|могу|{_SMALL}|к|до) )*(?:позвать|вызвать|соединиться|переключиться|связаться|дозваться|достучаться|"
+    rf"добраться|попасть|выйти|{_SPEAK}) {_SMALLS}(?:жив\w+|оператор\w*|человек\w*|людьми|людей|менеджер\w*|{_ALIVE} {_PERSON})"
+    rf"|(?:почему|зачем|чего)(?: [\w'-]+){{0,3}}? (?:не (?:перевод|переключ|соедин|подключ|зов[еу])\w+{_gap(2)}{_PERSON}|"
+    rf"(?:отвечает|пишет|отвечают|говорю){_gap(2)}{_MACHINE})"
+    rf"|(?:сколько|долго|когда)(?: (?:{_SMALL}|можно|ли|мы|я|придется))* (?:ждать|дождусь|дозваться|{_REPLY}) {_SMALLS}{_PERSON}"
+    rf"|(?:сколько|когда)(?: {_SMALL})* {_PERSON} {_SMALLS}{_REPLY}"
+    rf"|how (?:do|can|could|to|would)(?: (?:i|we|you))? (?:reach|talk|speak|chat|contact|connect|get|find|hear)"
+    rf"(?: (?:to|with|from|hold of|through|in touch))* (?:an? |the |your )*(?:{_ALIVE} )*"
+    r"(?:humans?|person|agent|operator|representative)(?!\w)"
+    rf"|(?:how long|when)(?: [\w'-]+){{0,3}}? (?:{_PERSON_EN}) (?:answers?|repl\w+|responds?|joins?|comes?|is available)"
+    rf"|why (?:can't|cannot|won't|don't|am i)(?: [\w'-]+){{0,5}} (?:{_PERSON_EN}|{_MACHINE})(?!\w))"
+)
+_CALL_BACK = re.compile(
+    r"(?:[\w'-]+ ){0,6}?(?:перезвон(?:и|ите|ить|ят|ит)|позвоните|наберите|набери|свяжитесь|свяжись|зателефонуйте|передзвон\w+)"
+    rf"(?: (?:по телефону|по номеру|по этому номеру|скорее|прямо|{_SMALL}))*$"
+    r"|(?:(?:[\w'-]+ ){0,3}?(?:перезвоните|позвоните|наберите)|(?:[\w'-]+ ){0,1}?свяжитесь) (?:мне|меня|нам|со мной|с нами)(?!\w)"
+    r"|(?:закажите|закажи|сделайте|оформите|нужен|хочу|прошу|можно)(?: (?:мне|пожалуйста|заказать|на))* обратн\w+ звон\w+"
+    r"|(?:please |pls |just )*(?:call|phone|ring) me(?: (?:back|please|now|asap|on|at|\d+))*$"
+    rf"|(?:[\w'-]+ ){{0,3}}?(?:can|could|would|will|have|let|get)(?: (?:you|the|an?|your|{_PERSON_EN}|please))+ "
+    r"(?:call|phone|ring|contact)(?: to call)? (?:me|us)(?!\w)"
+    rf"|(?:[\w'-]+ ){{0,4}}?(?:give me|get|want|need|request|like) (?:an? )?(?:phone )?call(?:back| back)?"
+    rf"(?: (?:please|asap|now|from (?:an? |the |your )?(?:{_PERSON_EN})))*$"
+)
+#: A call at some moment or on some event is part of a service.
+_WHEN = re.compile(
+    r"(?<!\w)(?:когда|если|как|где|перед|за час|за полчаса|за \d+|до|после|при|почему|зачем|кто|куда|"
+    r"when|if|before|after|once|until|how|why)(?!\w)"
+)
+
+# The machine is refused. -------------------------------------------------------------------------------------------
+_NO_MACHINE = re.compile(
+    r"(?<!\w)(?:(?:не (?:хочу|буду|желаю|надо|нужен|нужно|собираюсь|могу|намерен\w?)|хватит|достал\w*|надоел\w*|устал\w*|"
+    r"сколько можно|задолбал\w*|заеб\w*|бес(?:ит|ят)|ненавижу|отключи(?:те)?|выключи(?:те)?|убери\w*|кроме|вместо|а не|"
+    r"tired of|sick of|fed up with|stop|quit|enough|hate|don't want|do not want|not want|no more|instead of|rather than|"
+    rf"done with|besides)(?: [\w'-]+){{0,4}}? (?:{_MACHINE}|шаблон\w*|копипаст\w*|отписк\w*|скрипт\w*|"
+    r"(?:automated|automatic|auto|canned|scripted|template|generic|copy-?paste\w*)[ -]?(?:repl\w+|respon\w+|answers?|messages?|texts?))"
+    rf"|{_MACHINE} (?:[\w'-]+ ){{0,3}}?(?:бесполез\w*|туп\w*|глуп\w*|не (?:пон[яи]\w*|помо\w*|справ\w*|реш\w*|въезжа\w*|"
+    r"разбира\w*|отвеча\w* на вопрос\w*)|отстань\w*|отвали\w*|уйди\w*|достал\w*|надоел\w*|задолбал\w*|бес(?:ит|ят)|useless|"
+    r"stupid|dumb|go away|can't|cannot|doesn't help|doesn't understand|isn't help\w*|not help\w*|won't help)"
+    rf"|(?:туп|бесполезн|дурацк|глуп|useless|stupid|dumb)\w* {_MACHINE}"
+    rf"|(?:с|со|от) {_MACHINE}(?: [\w'-]+){{0,2}} не (?:буду|хочу|желаю|могу|собираюсь|намерен\w?)"
+    rf"|(?:можно |давайте |а |только )*не (?:с )?{_MACHINE}$|(?<!\w)без {_MACHINE}$|not (?:an? |with an? |to an? )?{_MACHINE}(?!\w))"
+    rf"|^(?:ты|вы|you|you're|you are|u)(?: (?:все|просто|очень|такой|so|just|really|are))* "
+    r"(?:туп\w+|бесполезн\w+|глуп\w+|не (?:помогаешь|помогаете|помог|помогли|понимаешь|понимаете)|useless|stupid|dumb|"
+    r"not helping|don't understand|don't help)(?: (?:меня|мне|вопрос|ничего|me|at all))*$"
+)
+#: The customer's own bot, and how it is set up, is what some companies sell.
+_OWN_MACHINE = re.compile(
+    rf"(?<!\w)(?:мо[йеяию]\w*|наш\w*|сво\w+|my|our|slack|telegram|телеграм\w*|crm) (?:[\w-]+ )?{_MACHINE}"
+    r"|(?<!\w)(?:настро\w+|settings?|configure|build|create|создать|connect my)(?!\w)"
+)
+
+#: Asked of the machine; by itself this is small talk.
+ARE_YOU_A_BOT = re.compile(
+    rf"^(?:(?:а|ну|алло|привет|здравствуйте|hi|hello|so|wait) )*(?:(?:это|ты|вы|я (?:говорю|общаюсь) с|are you|is this|am i "
+    rf"(?:talking|speaking|chatting) (?:to|with)) (?:a |an |the |or |или |не |вообще |точно |{_ALIVE} |{_MACHINE} |{_PERSON} )*"
+    rf"(?:{_ALIVE}|{_MACHINE}|человек\w*|люди|human|person|operator|оператор\w*))(?!\w)"
+)
+
+# What only sounds like it. -----------------------------------------------------------------------------------------
+_QUESTION = re.compile(
+    r"(?:(?:здравствуйте|привет|добрый день|подскажите|скажите|а|и|ну|hi|hello|please|so|well) )*"
+    r"(?:как(?! (?:же )?(?:достал|надоел|задолбал|бес))|где|почему|зачем|когда|сколько(?! можно)|кто(?![ -](?:нибудь|то))|кому|чем|"
+    r"можно ли|how|what|who|why|when|where|do i|does|find out)(?!\w)"
+    r"|.*(?<!\w)(?:(?:are|is|r) (?:you|this|it(?! possible)|u)|(?:you|this|it) (?:are|is))(?!\w)|.*(?<!\w)am i (?:speak|talk|chat)|.*(?<!\w)(?:be|like) an? \w+"
+)
+#: ... about somebody for somebody else, or through whom something is done.
+_NOT_OUTRIGHT = re.compile(
+    r"(?<!\w)(?:через|другого человек\w*|другому|другим|за меня|вместо|вместе|по телефону|сам(?:ого|ому)?|на дом|в магазине|"
+    r"заказать|забрать|получить|оформить|купить|передать|мастер\w*|курьер\w*|установ\w*|сборк\w*|ремонт\w*|приход\w*|"
+    r"приед\w*|подпис\w*|деньг\w*|средств\w*|сумм\w*|на карту|на счет|к какому|какой|какого|для|в проект\w*|в команд\w*|оператор\w* (?:связи|сотов\w+|мобильн\w+)|"
+    r"(?:сотов|мобильн|почтов)\w+ оператор\w*|другого оператор\w*)(?!\w)"
+)
+#: Words of a message that calls outright.
+_OUTRIGHT_WORDS = 30
+#: Beyond this many words the message says more than "give me a person".
+_HUMAN_WORDS = 12
+#: A person named together with these is a question about orders, jobs or the like.
+_ASKS = re.compile(
+    r"(?<!\w)(?:заказ\w*|оформ\w*|купить|покуп\w*|доставк\w*|курьер\w*|цена|стоит|сколько|гаранти\w*|возврат\w*|верн(?!ите)\w*|"
+    r"товар\w*|магазин\w*|ваканси\w*|работу|зарплат\w*|график\w*|телефон\w*|номер\w*|адрес\w*|деньги|оплат\w*|ремонт\w*|"
+    r"мастер\w*|установ\w*|почт\w*|деньг\w*|скидк\w*|комисси\w*|install|money|mail|order|delivery|refund|price|return|job|"
+    r"hiring|hours|phone|number|address|account|card|pay\w*)(?!\w)"
+)
+
+
+def asks_for_person(words: str) -> bool:
+    """Whether a text of normalised words asks for a person, and for little else unless it does so outright."""
+    words = ARE_YOU_A_BOT.sub("", words).strip()
+    length = len(words.split())
+    if length > _OUTRIGHT_WORDS:
+        return False
+    question, excused = _QUESTION.match(words), _NOT_OUTRIGHT.search(words)
+    if _OUTRIGHT.search(words) and not question and not excused:
+        return True
+    if length > _HUMAN_WORDS:
+        return False
+    if _CALL_BACK.match(words) and not _WHEN.search(words):
+        return True
+    if _HOW.match(words) or _WHO_IS_THERE.match(words):
+        return not excused
+    if _ASKS.search(words):
+        return False
+    if _WITH_WHOM.search(words):
+        return True
+    if question or excused:
+        return False
+    return bool(
+        _ONLY_PERSON.fullmatch(words)
+        or _SWITCH.fullmatch(words)
+        or _CALLED.search(words)
+        or (_NO_MACHINE.search(words) and not _OWN_MACHINE.search(words))
+    )
