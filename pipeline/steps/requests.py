@@ -11,13 +11,14 @@ from functools import lru_cache
 from typing import Literal
 
 from pipeline.steps.small_talk import small_talk
-from pipeline.steps.wishes import asks_for_person
+from pipeline.steps.wishes import asks_for_person, calls_by_name
 from storage.slips import in_russian_letters, on_the_other_layout
 from storage.words import normalise, stem
 
 Request = Literal["question", "greeting", "thanks", "farewell", "human"]
 
 _CYRILLIC = re.compile(r"[а-яёіїєґў]", re.IGNORECASE)
+_SENTENCE = re.compile(r"[.!?…\n]+")
 _STRETCHED = re.compile(r"(\w)\1{2,}")
 #: One word said twice with a hyphen: "пока-пока".
 _TWICE = re.compile(r"(?<![\w-])(\w+)-\1(?![\w-])")
@@ -26,15 +27,17 @@ _MISSPELT = (
     (re.compile(r"пр[еиы]в[еэи]т\w{0,4}"), "привет"),
     (re.compile(r"з[дт]р[ао][вс]\w{2,5}т[еи]"), "здравствуйте"),
     (re.compile(r"с?п[ао]с[иеы]б\w{0,4}"), "спасибо"),
-    (re.compile(r"бл[ао]г[оа]д[ао]р\w{1,3}"), "благодарю"),
+    (re.compile(r"бл[ао]г[оа]д[ао]р\w{1,7}"), "благодарю"),
     (re.compile(r"бол?шо[ей]"), "большое"),
     (re.compile(r"свидан[ьи]я"), "свидания"),
 )
-#: The words by which a person is called.
-_CALLING = (
-    "оператор менеджер консультант специалист сотрудник человек руководитель начальник директор "
-    "соедините переключите позовите переведите свяжите подключите"
+#: Whom one calls: understood with a slip of the fingers.
+_CALLED = (
+    "оператор менеджер консультант специалист сотрудник человек руководитель начальник директор здравствуйте спасибо "
+    "пожалуйста operator agent human manager person representative support customer service talk"
 ).split()
+#: How one calls: understood as it sounds. One letter more or less is another form of the verb, or a noun.
+_CALLING = "соедините переключите позовите переведите свяжите подключите нужен нужна хочу говорить разговаривать".split()
 #: How unstressed vowels and soft signs are heard, and misspelt.
 _HEARD = str.maketrans("оеэыяю", "аиииау", "ъь")
 _DOUBLED = re.compile(r"(\w)\1+")
@@ -54,7 +57,8 @@ def request_of(text: str) -> Request:
         meant = [_meant(word) for word in words.split()]
         if kind := small_talk(meant):
             return kind
-        if asks_for_person(words) or asks_for_person(" ".join(meant)):
+        last = normalise(_SENTENCE.split(read.strip(" .!\n"))[-1])
+        if calls_by_name(words, last) or asks_for_person(words) or asks_for_person(" ".join(meant)):
             return "human"
     return "question"
 
@@ -64,30 +68,25 @@ def _meant(word: str) -> str:
     """The word of courtesy or of calling that a misspelt one stands for; any other word as it is."""
     if courtesy := next((meant for pattern, meant in _MISSPELT if pattern.fullmatch(word)), None):
         return courtesy
-    if not _CYRILLIC.match(word):
-        return word
     root = stem(word)
-    if root in _ROOTS:
+    if root in _ROOTS or not word[0].isalpha():
         return word
-    sound = _sound(root)
-    shapes = [sound, *_shortened(sound)] if len(sound) >= _LEAST_LETTERS else [sound]
-    return next((_BY_SOUND[shape] for shape in shapes if shape in _BY_SOUND), word)
+    return next((_BY_SOUND[shape] for form in (word, root) for shape in _shapes(form) if shape in _BY_SOUND), word)
 
 
-def _sound(root: str) -> str:
-    return _DOUBLED.sub(r"\1", root.translate(_HEARD))
+def _sound(form: str) -> str:
+    return _DOUBLED.sub(r"\1", form.translate(_HEARD))
 
 
-def _shortened(word: str) -> list[str]:
-    """The word without each one of its letters."""
-    return [word[:i] + word[i + 1 :] for i in range(len(word))]
+def _shapes(form: str) -> list[str]:
+    """How a word sounds; that with each one of its letters lost, or of a short word with its letters in any order."""
+    sound = _sound(form)
+    if len(sound) < _LEAST_LETTERS:
+        return [sound, "any order: " + "".join(sorted(sound))]
+    return [sound, *(sound[:i] + sound[i + 1 :] for i in range(len(sound)))]
 
 
-_ROOTS = {stem(word) for word in _CALLING}
-#: Words of calling by how they sound, and by that with one letter lost.
-_BY_SOUND = {
-    shape: word
-    for word in reversed(_CALLING)
-    for sound in (_sound(stem(word)),)
-    for shape in ([*_shortened(sound), sound] if len(sound) >= _LEAST_LETTERS else [sound])
+_ROOTS = {stem(word) for word in _CALLED + _CALLING}
+_BY_SOUND = {_sound(form): word for word in _CALLING for form in (word, stem(word))} | {
+    shape: word for word in reversed(_CALLED) for form in (word, stem(word)) for shape in _shapes(form)
 }

@@ -82,7 +82,7 @@ _ABOUT_US = """
 """
 _FILLER = """
     you_are there everyone everybody team all you guys again so very much a_lot for_your_help for_the_help for_help for_that
-    i_see have_it it dear friend friends buddy bot please вам вас всем все большое огромное громадное очень еще раз
+    i_see have_it it dear friend friends buddy bot please вам вас всем все больш_ большие большой большое огромное громадное очень еще раз
     за_помощь за_ответ за_информацию за_совет за_консультацию вы ты меня мне я мы нас вам_тоже и_вам и_вас тебе тебя
     ну а и о ой эй же так тогда теперь уже друзья ребята девушка бот дорогие уважаемые господа коллеги команда народ
     люди сейчас пожалуйста просто это от_души всё дуже с блин короче типа вот милая дорогой дорогая друг дружище бро
@@ -104,18 +104,43 @@ _FILLERS = _phrases(_FILLER)
 _LONGEST = max(len(phrase.split()) for phrase in set.union(_FILLERS, *_KINDS.values()))
 #: Laughter and stretched sounds: "ахахаха", "ммм", "привееет".
 _LAUGHTER = re.compile(r"(?:а?(?:ха|хи|хе|hа|ha|he|ах|аха)){2,}х?|м{2,}|э{2,}|хм+|гм+|lo+l|ло+л|x+d+")
+#: Greetings, wishes and thanks that are made up anew each time, as they stand anywhere in a text.
+_MADE_UP: dict[SmallTalk, re.Pattern[str]] = {
+    "greeting": re.compile(
+        r"(?<!\w)(?:(?:добр|с добр|всем добр)\w* (?:день|дня|ден|утр\w+|вечер\w*|вечир|вечор\w*|ноч\w+)|"
+        r"(?:день|утр\w+|вечер\w*) добр\w+|всем добра|здравия желаю|алоха|д?драст\w*|вечер в хату|"
+        r"как (?:тебя|вас|тя|к вам|к тебе)? ?(?:звать|зовут|зовут-то|обращаться)|(?:че|чо|ну) как|как жизнь\w*|"
+        r"(?:are you|ты|вы) (?:chat ?gpt|gpt|ии|ai))(?!\w)"
+    ),
+    "farewell": re.compile(
+        r"(?<!\w)(?:(?:хорош|добр|приятн|спокойн|прекрасн|удачн|чудесн|отличн|легк|гарн|всего|всех)\w*(?: (?:вам|тебе|и|всем|самого|"
+        r"хорош\w+|добр\w+|наилучш\w+|прекрасн\w+))* (?:дня|вечера|ночи|выходных|недели|настроени\w+|пути|"
+        r"хорошего|доброго|наилучшего|благ)|до (?:скор\w+ )?(?:встреч\w*|свидан\w+|связи|завтра|скорого|понедельника)|"
+        r"проща(?:й|йте|юсь)|б[уы]вай(?:те)?(?: здоров\w+)?|have an? \w+ (?:day|evening|night|weekend|one))(?!\w)"
+    ),
+    "thanks": re.compile(
+        r"(?<!\w)(?:(?:спасибо|благодар\w+|дякую|дякуемо|спс|пасиб|thanks|thank you|thx)(?: (?:вам|тебе|большое|огромное|очень|вас|"
+        r"so much|very much|a lot))* (?:за|for)(?: your| the| вашу| ваш| ваше| такую| такой)?(?: \w+(?:ую|ое|ый|ий|ие|ые|юю|ick|ful))?"
+        r" \w+(?: (?:и|and) \w+)?|от души|понял[аи]? принял[аи]?|добр\w+ (?:человек|люди)|ты мне нравишься|вы мне нравитесь)(?!\w)"
+    ),
+}
 #: A compliment is an adjective, with nobody or the company beside it.
 _PRAISE = re.compile(
-    r"(?:лучш|отличн|прекрасн|замечательн|классн|крут|умн|вежлив|чудесн|шикарн|полезн|приятн)(?:[ыоиая][йея]|ые|ие|о)"
-    r"|умнички?|умница|best|amazing|wonderful|brilliant|excellent|fantastic|helpful|clever|smart|lovely|legend"
+    r"(?:лучш|отличн|прекрасн|замечательн|классн|крут|умн|вежлив|чудесн|шикарн|полезн|хорош|супер)(?:[ыоиая][йея]|ые|ие|о)"
+    r"|красав\w+|молод\w+|сервис|обслуживание|работа|а+|о+|м+д+а+|э+м*|ух+|эх+|ох+|ах+|умнички?|умница|best|amazing|wonderful|brilliant|excellent|fantastic|helpful|clever|smart|lovely|legend"
 )
 
 
 def small_talk(words: list[str]) -> SmallTalk | None:
     """The kind of small talk that normalised words are made of, None where any other word is among them."""
-    if ARE_YOU_A_BOT.fullmatch(" ".join(words)):
+    text = " ".join(words)
+    if ARE_YOU_A_BOT.fullmatch(text):
         return "greeting"
     found: list[SmallTalk] = []
+    for kind, made_up in _MADE_UP.items():
+        text, times = made_up.subn(" ", text)
+        found += [kind] * bool(times)
+    words = text.split()
     place = 0
     while place < len(words):
         for size in range(min(_LONGEST, len(words) - place), 0, -1):

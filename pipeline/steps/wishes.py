@@ -21,11 +21,12 @@ _STAFF = (
 )
 _HUMAN = (
     r"человек\w*|человеч\w*|люд(?:и|ей|ям|ьми)|людин\w*|девушк\w+|девочк\w+|парн(?:я|ю|ем)|тет(?:ю|еньку)|дядю|"
-    r"ко(?:го|му)[ -](?:нибудь|то)|кем[ -](?:нибудь|то)|кто[ -](?:нибудь|то)"
+    r"ко(?:го|му)[ -](?:нибудь|то)|кем[ -](?:нибудь|то)|кто[ -](?:нибудь|то)|"
+    r"кого-небудь|хтось|кимось|т(?:ого|ому|ем|еми) кто|жив\w+ голос\w*"
 )
 _PERSON_EN = (
     r"humans?(?: being)?|hooman|person|people|operators?|agents?|reps?|representatives?|managers?|supervisors?|boss|"
-    r"superiors?|management|someone|somebody|anyone|anybody|consultants?|employees?|staff(?: members?)?|specialists?|"
+    r"superiors?|management|whoever|someone|somebody|anyone|anybody|consultants?|employees?|staff(?: members?)?|specialists?|"
     r"advis[oe]rs?|assistants?|colleagues?|support(?: agents?| team| staff| person)?|"
     r"tech(?:nical)? support(?: team)?|customer (?:service|support|care)(?: rep\w*| agents?| team)?"
 )
@@ -42,7 +43,8 @@ _ALIVE = (
 )
 _MACHINE = (
     r"(?:(?:чат-?)?бот(?:а|у|ом|е|ы|ов|ам|ами|ик\w*)?|робот(?:а|у|ом|е|ы|ов|ам|ами)?|автоответчик\w*|автомат(?:а|ом|у)?|"
-    r"машин(?:ой|а|у)|программ(?:ой|а|у)|(?:chat)?bots?|robots?|machines?|ai)"
+    r"машин(?:ой|а|у)|программ(?:ой|а|у)|нейро(?:сет|нк)\w+|искусственн\w+ интеллект\w*|ии|желез(?:як|к)\w+|жестянк\w+|"
+    r"(?:chat|чат)? ?gpt|(?:chat)?bots?|robots?|machines?|ai)"
     # A robot that cleans is a product.
     r"(?![\w-])(?! (?:vacuum|mop|cleaner|mower|пылесос|мойщик|стиральн|посудомо))"
 )
@@ -53,11 +55,11 @@ _SMALL = (
     r"наконец-то|только|хоть|лучше|именно|опять|снова|еще|вы|ты|вас|ваш\w*|с|со|к|на|у|от|из|какого-нибудь|"
     r"какой-нибудь|люб\w+|друг(?:ого|им|ому|ую|ой)|сюда|вот|это|самого|быстро|быстрее|и|а|помощь|помощи|"
     r"консультаци\w+|ответ|ответа|участие|звонок|звонка|контакт\w*|дозваться|услышать|увидеть|связ[аь]\w+|соединиться|"
-    r"вызвать|позвать|переключиться|the|an?|your|some|any|me|to|with|one of|another|different|please|pls|just|now|"
+    r"вызвать|позвать|переключиться|выйти|ответит\w*|за|the|an?|your|some|any|me|to|with|one of|another|different|please|pls|just|now|"
     rf"speak|talk|chat|from|in|at|of|2|plz|з|зи|до|{_ALIVE})"
 )
 _SPEAK = (
-    r"(?:(?:по|пере)?говорит[ьи]?|(?:по)?разговаривать|переговорить|(?:по)?общаться|(?:по)?спилкуватися|поговорити|"
+    r"(?:(?:по|пере)?говорит[ьи]?|(?:по)?разговаривать|переговорить|(?:по)?общаться|общени[еяю]|(?:по)?толковать|(?:по)?болтать|(?:по)?спилкуватися|поговорити|"
     r"побеседовать|посоветоваться|обсудить|решить|объясниться|пообщаюсь|говорю)"
 )
 _SMALLS = rf"(?:(?:{_SMALL}|{_SPEAK}) )*"
@@ -75,7 +77,7 @@ _CONNECT = (
     r"соедин(?:и|ите|яй|яйте|ить|ишь|ят|яют|яете|ени[ея] с)|з'еднай\w*|зъеднай\w*|зв'яж\w+|переключ(?:и|ите|ай|айте|ить|ишь|ат|аете)|"
     r"подключ(?:и|ите|ай|айте|ить|ишь|ат|ится)|переведи(?:те)?|перевод(?:и|ите)|перевести|перекин\w+|перебрось\w*|"
     r"свяжи(?:те)?|связать|связывай\w*|пригласи(?:те)?|пригласить|поклич\w+|клич\w*|кликни\w*|выведи(?:те)?|"
-    r"передай(?:те)? меня|переадрес\w+|перенаправ\w+|направьте|"
+    r"переда(?:й|йте|ть) (?:меня|диалог|чат|вопрос|обращение|разговор|запрос)|переадрес\w+|перенаправ\w+|направьте|"
     r"(?:connect|transfer|switch|put|pass|hand|forward|redirect|route|patch|refer) (?:me|us)(?: over| off| through)?|"
     r"hand ?(?:off|over)|be (?:connected|transferred))"
 )
@@ -84,13 +86,13 @@ _WANT = (
     r"(?:дай(?:те)?|давай(?:те)?|дадите|верни(?:те)?|нуж(?:ен|на|но|ны)(?! ли)|надо(?! ли)|треба|потрибен|потрибна|"
     r"необходим\w?|хочу|хотим|хотел\w*|хочется|хотелось|желаю|прошу|попрошу|требую|требуется|можно|можете|могу|"
     r"жду|ждем|ждать|дождаться|дождусь|"
-    r"get|give|need|want|wanna|like|bring|let me have|request|reach|find|wait(?:ing)? for|wait(?:ing)? on|waited for)"
+    r"get|give|need|want|wanna|demand|see|like|bring|let me have|request|reach|find|wait(?:ing)? for|wait(?:ing)? on|waited for)"
 )
 _REPLY = (
     r"(?:ответь\w*|ответ(?:ит|ят)|отзов\w+|отзовитесь|откликн\w+|помо(?:жет|гите)|подойд\w+|подключится|появится|"
     r"освободится|выйдет|свяжется|перезвонит|позвонит)"
 )
-_AFTER = rf"(?:{_CONNECT}|{_WANT}|{_REPLY}|сюда|ау|где|{_SPEAK}|please|pls|now)"
+_AFTER = rf"(?:{_CONNECT}|{_WANT}|{_REPLY}|сюда|на (?:связь|линию|провод)|ау|где|{_SPEAK}|please|pls|now)"
 
 _CALLED = re.compile(
     rf"(?<!\w)(?:{_CONNECT}{_gap(4)}(?:{_PERSON}|{_PLACE})"
@@ -98,9 +100,10 @@ _CALLED = re.compile(
     rf"|(?:пусть|хай|чтоб|чтобы|эй|ало|алло|але|перевод на|перевод к){_gap(4)}{_PERSON}"
     rf"|{_PERSON} {_SMALLS}{_AFTER}|{_PLACE} {_CONNECT}"
     rf"|(?:жалоб\w+|жаловаться|пожаловаться|complain|complaint){_gap(3)}(?:{_STAFF}|{_PERSON_EN})"
-    rf"|(?:can|could|may|will|would|let|have) (?:(?:an?|any|the|your) )?(?:{_ALIVE} )?(?:human|person|agent|operator|rep|"
-    r"representative|manager|supervisor) (?:please )?(?:answer|help|reply|respond|take|assist|join|look|contact|call|step|deal)"
-    r"|help from (?:an? )?(?:human|person))(?!\w)"
+    rf"|(?:can|could|may|will|would|let|have|is) (?:(?:an?|any|the|your) )?(?:{_ALIVE} )?(?:human|person|agent|operator|rep|"
+    r"representative|manager|supervisor) (?:please |going to |gonna |be able to )*(?:answer|help|reply|respond|take|assist|join|look|contact|call|step|deal)"
+    r"|help from (?:an? )?(?:human|person)|(?:talk|speak|chat|transfer|connect|switch) (?:to|with|с|со|на) (?:humans?|agents?|"
+    rf"operators?|reps?|representatives?|managers?|support|{_STAFF})|(?:звонок|звонка) (?:от )?{_PERSON})(?!\w)"
     rf"|(?<!\w)(?:{_CONNECT}|{_WANT}) {_SMALLS}жив(?:ого|ому|ым|ых|ыми|ую)$"
     rf"|(?<!\w){_ALIVE} {_PERSON}(?!\w)|(?<!\w){_PERSON} {_ALIVE}(?!\w)"
     r"|(?<!\w)(?:human|live) (?:help|support|assistance|chat)(?!\w)"
@@ -108,7 +111,7 @@ _CALLED = re.compile(
 #: Told outright to call somebody, or that one wants to speak to somebody: then it does not matter what else is said.
 _OUTRIGHT = re.compile(
     rf"(?<!\w)(?:{_CONNECT}{_gap(3)}|(?:дай(?:те)?|хочу|хотел[аи]?|хотелось|прошу|требую|нуж(?:ен|на)(?! ли)|можно) {_SMALLS}|"
-    rf"{_SPEAK} {_SMALLS})(?:{_ALIVE} )?(?:{_STAFF}|человек\w*|люд(?:ей|ьми|ям))(?!\w)"
+    rf"(?:жду|ждем|ждать|дождаться|добиться|дозваться) {_SMALLS}|{_SPEAK} {_SMALLS})(?:{_ALIVE} )?(?:{_STAFF}|человек\w*|люд(?:ей|ьми|ям))(?!\w)"
     rf"|(?<!\w)(?:нуж\w+|хочу|можно|надо){_gap(4)}жив(?:ой|ого|ому|ым) (?:{_STAFF}|человек\w*)(?!\w)"
     rf"|(?<!\w){_CONNECT}{_gap(2)}(?:отдел\w*|бухгалтери\w*|служб\w*|департамент\w*|(?:колл|контакт)-?центр\w*|регистратур\w+)(?!\w)"
     rf"|(?<!\w)(?:talk|speak|chat|{_CONNECT}) (?:directly )?(?:to|with|2) (?:(?:an?|the|your|some|one of|another|in) )*"
@@ -123,19 +126,23 @@ _ONLY_PERSON = re.compile(
 # A person without being named. -------------------------------------------------------------------------------------
 #: Put through, to whoever it is: the machine has been named, or nothing else is said.
 _SWITCH = re.compile(
-    rf"(?:(?:{_SMALL}|давай|все|ладно) )*(?:переключ(?:и|ите|ай|айте)|соедин(?:и|ите|яй|яйте)|escalate)"
+    rf"(?:(?:{_SMALL}|давай|все|ладно|i|we|want|need|would|like|can|could|you) )*(?:переключ(?:и|ите|ай|айте)|соедин(?:и|ите|яй|яйте)|escalate)"
     rf"(?: (?:{_SMALL}|this|it|higher|up|my (?:case|issue|problem|complaint)|{_PERSON}))*"
     rf"|.*(?<!\w){_MACHINE}(?: [\w'-]+){{1,6}} (?:переключ(?:и|ите|ай|айте)|соедин(?:и|ите|яй|яйте))(?: {_SMALL})*"
 )
 _WHO_IS_THERE = re.compile(
-    rf"(?:[\w'-]+ ){{0,4}}?(?:кто|кто-нибудь|кто-то|люди)(?: (?:нибудь|то|{_SMALL}|есть|работает|отвечает|сидит))* "
+    rf"(?:[\w'-]+ ){{0,4}}?(?:кто|кто-нибудь|кто-то|хтось|хто|люди)(?: (?:нибудь|то|{_SMALL}|есть|работает|отвечает|сидит))* "
     rf"(?:кроме|помимо|{_ALIVE})(?!\w)"
     rf"|(?:[\w'-]+ ){{0,2}}?(?:any ?(?:one|body)|someone|somebody|any humans?|any people|an? human|an? person)"
     rf"(?: (?:there|here|at all|out there))*(?: (?:{_ALIVE}|who|that|at all)(?!\w)| there$)(?<!anyone there)(?<!anybody there)"
     rf"|(?:(?:{_SMALL}|вообще|ало|алло|у нас|чате|в|есть) )*(?:люди|человек|операторы?|менеджеры?|кто живой|живые)"
     r"(?: (?:тут|здесь|вообще|у вас|есть|в|чате|на связи|на месте|работают|работает|остались))+$"
+        rf"|(?:есть|остал[аио]?с[ья]?)(?: {_SMALL})* (?:линии|связи|месте|чате|онлайн|свободн\w+) (?:{_STAFF}|{_HUMAN})(?!\w)"
+    rf"|(?:{_STAFF}|{_HUMAN})(?: {_SMALL}| есть)* (?:линии|связи|месте|чате|онлайн)$"
+    r"|(?:а |и )?кто (?:у вас |тут |здесь |там )+(?:за )?(?:главн|старш|начальни|руководит|директор)\w*(?!\w)"
+    r"|(?:[\w'-]+ ){0,5}?(?:any|some) (?:humans?|people|person|staff|agents?|reps?) (?:here|around|available|online|there)$"
     rf"|(?:(?:{_SMALL}|есть) )*кто(?:-| )(?:нибудь|то) из {_PERSON}"
-    rf"|(?:ну |а |и )?где (?:тут |здесь |у вас |все |вообще |же |ваш\w* |жив\w+ )*(?:люди|человек|{_STAFF})(?!\w)"
+    rf"|(?:ну |а |и )?г?де (?:тут |здесь |у вас |все |вообще |же |ваш\w* |жив\w+ )*(?:люди|человек|{_STAFF})(?!\w)"
     rf"|(?:so |and |hey )?where(?: is| are|'s) (?:(?:the|your|my|all|every|a) )*(?:{_ALIVE} )?(?:{_PERSON_EN}|everyone|everybody)"
     r"(?: (?:please|now))*$"
 )
@@ -145,7 +152,7 @@ _WITH_WHOM = re.compile(
 )
 #: The few questions that a wish for a person begins with.
 _HOW = re.compile(
-    r"(?:(?:здравствуйте|привет|добрый день|подскажите|скажите|а|ну|hi|hello|please) )*"
+    r"(?:[\w'-]+ ){0,6}?"
     rf"(?:как (?:(?:я|могу|{_SMALL}|к|до) )*(?:позвать|вызвать|соединиться|переключиться|связаться|дозваться|достучаться|"
     rf"добраться|попасть|выйти|{_SPEAK}) {_SMALLS}(?:жив\w+|оператор\w*|человек\w*|людьми|людей|менеджер\w*|{_ALIVE} {_PERSON})"
     rf"|(?:почему|зачем|чего)(?: [\w'-]+){{0,3}}? (?:не (?:перевод|переключ|соедин|подключ|зов[еу])\w+{_gap(2)}{_PERSON}|"
@@ -156,37 +163,44 @@ _HOW = re.compile(
     rf"(?: (?:to|with|from|hold of|through|in touch))* (?:an? |the |your )*(?:{_ALIVE} )*"
     r"(?:humans?|person|agent|operator|representative)(?!\w)"
     rf"|(?:how long|when)(?: [\w'-]+){{0,3}}? (?:{_PERSON_EN}) (?:answers?|repl\w+|responds?|joins?|comes?|is available)"
+    rf"|what(?: [\w'-]+){{1,7}} (?:get|reach|talk to|speak to|speak with) (?:an? |the )*(?:{_ALIVE} )*(?:human|person|agent|operator)(?!\w)"
     rf"|why (?:can't|cannot|won't|don't|am i)(?: [\w'-]+){{0,5}} (?:{_PERSON_EN}|{_MACHINE})(?!\w))"
 )
+_TO_ME = r"(?:мне|меня|нам|нас|со мной|с нами)"
 _CALL_BACK = re.compile(
-    r"(?:[\w'-]+ ){0,6}?(?:перезвон(?:и|ите|ить|ят|ит)|позвоните|наберите|набери|свяжитесь|свяжись|зателефонуйте|передзвон\w+)"
-    rf"(?: (?:по телефону|по номеру|по этому номеру|скорее|прямо|{_SMALL}))*$"
-    r"|(?:(?:[\w'-]+ ){0,3}?(?:перезвоните|позвоните|наберите)|(?:[\w'-]+ ){0,1}?свяжитесь) (?:мне|меня|нам|со мной|с нами)(?!\w)"
+    rf"(?:[\w'-]+ ){{0,6}}?(?:перезвони|позвони|набери|свяжись|перезвоните|позвоните|наберите|свяжитесь|передзвон\w+|зателефонуйте)"
+    rf"(?: (?:{_TO_ME}|{_SMALL}))*(?: (?:по|на) (?:мо\w+|этот|этому|указанн\w+|номеру?|телефону?|\d[\d-]*)| {_TO_ME}(?!\w)|$)"
+    rf"|(?:[\w'-]+ ){{0,6}}?(?:перезвон|позвон|набер|свяж|связ)\w+(?: (?:{_TO_ME}|по телефону|скорее|прямо|{_SMALL}))* {_TO_ME}$"
+    rf"|(?:[\w'-]+ ){{0,6}}?(?:можете|могли|сможете|можно|просьба|прошу|хочу|пусть|пускай|чтобы)(?: (?:{_SMALL}|{_TO_ME}|{_PERSON}))*"
+    rf" (?:(?:пере|по)звон\w+|набрать|связаться|связал\w*|свяж[еу]т\w*) ?(?:{_TO_ME}|(?:на|по) (?:мо\w+|номер\w*)|(?!(?:в|на|до|с|к|из|ли) )|$)"
     r"|(?:закажите|закажи|сделайте|оформите|нужен|хочу|прошу|можно)(?: (?:мне|пожалуйста|заказать|на))* обратн\w+ звон\w+"
-    r"|(?:please |pls |just )*(?:call|phone|ring) me(?: (?:back|please|now|asap|on|at|\d+))*$"
+    r"|(?:please |pls |just )*(?:call|phone|ring|contact) me(?: (?:back|please|now|asap|on|at|by|phone|\d+))*$"
     rf"|(?:[\w'-]+ ){{0,3}}?(?:can|could|would|will|have|let|get)(?: (?:you|the|an?|your|{_PERSON_EN}|please))+ "
     r"(?:call|phone|ring|contact)(?: to call)? (?:me|us)(?!\w)"
-    rf"|(?:[\w'-]+ ){{0,4}}?(?:give me|get|want|need|request|like) (?:an? )?(?:phone )?call(?:back| back)?"
-    rf"(?: (?:please|asap|now|from (?:an? |the |your )?(?:{_PERSON_EN})))*$"
+    rf"|(?:{_PERSON_EN}){_gap(4)}(?:call|phone|ring|contact) (?:me|us)(?!\w)"
+    rf"|(?:[\w'-]+ ){{0,4}}?(?:give me|get|want|need|request|like|have) (?:an? )?(?:phone )?call(?:back| back)?"
+    rf"(?: (?:please|asap|now|(?:from|with) (?:an? |the |your )?(?:{_PERSON_EN})))*$"
 )
 #: A call at some moment or on some event is part of a service.
 _WHEN = re.compile(
-    r"(?<!\w)(?:когда|если|как|где|перед|за час|за полчаса|за \d+|до|после|при|почему|зачем|кто|куда|"
-    r"when|if|before|after|once|until|how|why)(?!\w)"
+    r"(?<!\w)(?:курьер\w*|водител\w*|мастер\w*|заранее|не (?:перезвон|позвон|звон)\w+|когда|если|как|где|перед|за час|за полчаса|за \d+|до|после|при|почему|зачем|кто|куда|"
+    r"when|if|before|after|once|until|how|why)(?![\w-])"
 )
 
 # The machine is refused. -------------------------------------------------------------------------------------------
 _NO_MACHINE = re.compile(
     r"(?<!\w)(?:(?:не (?:хочу|буду|желаю|надо|нужен|нужно|собираюсь|могу|намерен\w?)|хватит|достал\w*|надоел\w*|устал\w*|"
+    r"перестан\w+|прекра(?:ти|щай)\w*|не (?:отвечай|пиши|присылай|шли)(?:те)?|отказываюсь|refuse|won't|not going to|"
     r"сколько можно|задолбал\w*|заеб\w*|бес(?:ит|ят)|ненавижу|отключи(?:те)?|выключи(?:те)?|убери\w*|кроме|вместо|а не|"
     r"tired of|sick of|fed up with|stop|quit|enough|hate|don't want|do not want|not want|no more|instead of|rather than|"
-    rf"done with|besides)(?: [\w'-]+){{0,4}}? (?:{_MACHINE}|шаблон\w*|копипаст\w*|отписк\w*|скрипт\w*|"
+    rf"done with|besides)(?: [\w'-]+){{0,4}}? (?:{_MACHINE}|шаблон\w*|автоответ\w*|автоматическ\w+ (?:ответ|сообщени)\w*|копипаст\w*|отписк\w*|скрипт\w*|"
     r"(?:automated|automatic|auto|canned|scripted|template|generic|copy-?paste\w*)[ -]?(?:repl\w+|respon\w+|answers?|messages?|texts?))"
     rf"|{_MACHINE} (?:[\w'-]+ ){{0,3}}?(?:бесполез\w*|туп\w*|глуп\w*|не (?:пон[яи]\w*|помо\w*|справ\w*|реш\w*|въезжа\w*|"
     r"разбира\w*|отвеча\w* на вопрос\w*)|отстань\w*|отвали\w*|уйди\w*|достал\w*|надоел\w*|задолбал\w*|бес(?:ит|ят)|useless|"
     r"stupid|dumb|go away|can't|cannot|doesn't help|doesn't understand|isn't help\w*|not help\w*|won't help)"
     rf"|(?:туп|бесполезн|дурацк|глуп|useless|stupid|dumb)\w* {_MACHINE}"
-    rf"|(?:с|со|от) {_MACHINE}(?: [\w'-]+){{0,2}} не (?:буду|хочу|желаю|могу|собираюсь|намерен\w?)"
+    rf"|(?:с|со|от) {_MACHINE}(?: [\w'-]+){{0,2}} не (?:буду|хочу|желаю|могу|собираюсь|намерен\w?|говорю|разговариваю|общаюсь)"
+    rf"|{_MACHINE} (?:убери|отключи|выключи)\w*|^no {_MACHINE}"
     rf"|(?:можно |давайте |а |только )*не (?:с )?{_MACHINE}$|(?<!\w)без {_MACHINE}$|not (?:an? |with an? |to an? )?{_MACHINE}(?!\w))"
     rf"|^(?:ты|вы|you|you're|you are|u)(?: (?:все|просто|очень|такой|so|just|really|are))* "
     r"(?:туп\w+|бесполезн\w+|глуп\w+|не (?:помогаешь|помогаете|помог|помогли|понимаешь|понимаете)|useless|stupid|dumb|"
@@ -202,7 +216,7 @@ _OWN_MACHINE = re.compile(
 ARE_YOU_A_BOT = re.compile(
     rf"^(?:(?:а|ну|алло|привет|здравствуйте|hi|hello|so|wait) )*(?:(?:это|ты|вы|я (?:говорю|общаюсь) с|are you|is this|am i "
     rf"(?:talking|speaking|chatting) (?:to|with)) (?:a |an |the |or |или |не |вообще |точно |{_ALIVE} |{_MACHINE} |{_PERSON} )*"
-    rf"(?:{_ALIVE}|{_MACHINE}|человек\w*|люди|human|person|operator|оператор\w*))(?!\w)"
+    rf"(?:{_ALIVE}|{_MACHINE}|человек\w*|люди|human|person|operator|оператор\w*)|(?:я )?с (?:{_ALIVE} )?(?:{_MACHINE}|человеком|людьми) (?:говорю|общаюсь|разговариваю|переписываюсь))(?!\w)"
 )
 
 # What only sounds like it. -----------------------------------------------------------------------------------------
@@ -226,7 +240,7 @@ _HUMAN_WORDS = 12
 #: A person named together with these is a question about orders, jobs or the like.
 _ASKS = re.compile(
     r"(?<!\w)(?:заказ\w*|оформ\w*|купить|покуп\w*|доставк\w*|курьер\w*|цена|стоит|сколько|гаранти\w*|возврат\w*|верн(?!ите)\w*|"
-    r"товар\w*|магазин\w*|ваканси\w*|работу|зарплат\w*|график\w*|телефон\w*|номер\w*|адрес\w*|деньги|оплат\w*|ремонт\w*|"
+    r"товар\w*|магазин\w*|ваканси\w*|работу|зарплат\w*|тариф\w*|услуг\w*|график\w*|телефон\w*|номер\w*|адрес\w*|деньги|оплат\w*|ремонт\w*|"
     r"мастер\w*|установ\w*|почт\w*|деньг\w*|скидк\w*|комисси\w*|install|money|mail|order|delivery|refund|price|return|job|"
     r"hiring|hours|phone|number|address|account|card|pay\w*)(?!\w)"
 )
@@ -259,3 +273,8 @@ def asks_for_person(words: str) -> bool:
         or _CALLED.search(words)
         or (_NO_MACHINE.search(words) and not _OWN_MACHINE.search(words))
     )
+
+
+def calls_by_name(words: str, last: str) -> bool:
+    """Whether a text ends with a sentence that only names a person: "That is no answer. Operator!"."""
+    return bool(_ONLY_PERSON.fullmatch(last)) and len(words.split()) <= _HUMAN_WORDS and not _ASKS.search(words)
