@@ -43,6 +43,8 @@ _HEARD = str.maketrans("оеэыяю", "аиииау", "ъь")
 _DOUBLED = re.compile(r"(\w)\1+")
 #: Shorter words are too near to each other for a slip to be told from another word.
 _LEAST_LETTERS = 6
+#: Beyond this many words a message has something to ask.
+_MOST_WORDS = 40
 
 
 def request_of(text: str) -> Request:
@@ -52,9 +54,9 @@ def request_of(text: str) -> Request:
         readings.append(in_russian_letters(text))
     for read in readings:
         words = _TWICE.sub(r"\1", _STRETCHED.sub(r"\1", normalise(read.replace("’", "'"))))
-        if not words:
+        meant = [_meant(word) for word in words.split()[: _MOST_WORDS + 1]]
+        if not 0 < len(meant) <= _MOST_WORDS:
             continue
-        meant = [_meant(word) for word in words.split()]
         if kind := small_talk(meant):
             return kind
         last = normalise(_SENTENCE.split(read.strip(" .!\n"))[-1])
@@ -68,10 +70,14 @@ def _meant(word: str) -> str:
     """The word of courtesy or of calling that a misspelt one stands for; any other word as it is."""
     if courtesy := next((meant for pattern, meant in _MISSPELT if pattern.fullmatch(word)), None):
         return courtesy
-    root = stem(word)
-    if root in _ROOTS or not word[0].isalpha():
+    if stem(word) in _ROOTS or not word[0].isalpha():
         return word
-    return next((_BY_SOUND[shape] for form in (word, root) for shape in _shapes(form) if shape in _BY_SOUND), word)
+    return next((_BY_SOUND[shape] for form in _forms(word) for shape in _shapes(form) if shape in _BY_SOUND), word)
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    """The word, and its stem where the language inflects it."""
+    return (word, stem(word)) if _CYRILLIC.match(word) else (word,)
 
 
 def _sound(form: str) -> str:
@@ -87,6 +93,6 @@ def _shapes(form: str) -> list[str]:
 
 
 _ROOTS = {stem(word) for word in _CALLED + _CALLING}
-_BY_SOUND = {_sound(form): word for word in _CALLING for form in (word, stem(word))} | {
-    shape: word for word in reversed(_CALLED) for form in (word, stem(word)) for shape in _shapes(form)
+_BY_SOUND = {_sound(form): word for word in _CALLING for form in _forms(word)} | {
+    shape: word for word in reversed(_CALLED) for form in _forms(word) for shape in _shapes(form)
 }

@@ -14,7 +14,7 @@ import re
 
 # Who can be called. ------------------------------------------------------------------------------------------------
 _STAFF = (
-    r"оператор\w*|менеджер\w*|специалист\w*|консультант\w*|сотрудни\w*|работни\w*|поддержк\w*|пидтримк\w*|саппорт\w*|"
+    r"оператор\w*|менеджер\w*|специалист\w*|консультант\w*|сотрудни\w*|работни\w*|поддержк\w*(?! [a-z\d])|пидтримк\w*|саппорт\w*|"
     r"техподдержк\w*|представител\w*|коллег\w*|агент\w*|диспетчер\w*|спец(?:а|у|ом|ов)?|эксперт\w*|модератор\w*|"
     r"начальни\w*|начальств\w*|руководител\w*|руководств\w*|директор\w*|администратор\w*|администраци\w*|админ(?:а|у|ом)?|"
     r"супервайзер\w*|управляющ\w+|заведующ\w+|старш\w+(?: смены)?|главн(?:ого|ому|ым|ую)|босс(?:а|у|ом)?|шеф(?:а|у|ом)?"
@@ -43,7 +43,7 @@ _ALIVE = (
 )
 _MACHINE = (
     r"(?:(?:чат-?)?бот(?:а|у|ом|е|ы|ов|ам|ами|ик\w*)?|робот(?:а|у|ом|е|ы|ов|ам|ами)?|автоответчик\w*|автомат(?:а|ом|у)?|"
-    r"машин(?:ой|а|у)|программ(?:ой|а|у)|нейро(?:сет|нк)\w+|искусственн\w+ интеллект\w*|ии|желез(?:як|к)\w+|жестянк\w+|"
+    r"машин(?:ой|а|у)|программ(?:ой|а)(?! \w)|нейро(?:сет|нк)\w+|искусственн\w+ интеллект\w*|ии|желез(?:як|к)\w+|жестянк\w+|"
     r"(?:chat|чат)? ?gpt|(?:chat)?bots?|robots?|machines?|ai)"
     # A robot that cleans is a product.
     r"(?![\w-])(?! (?:vacuum|mop|cleaner|mower|пылесос|мойщик|стиральн|посудомо))"
@@ -55,14 +55,14 @@ _SMALL = (
     r"наконец-то|только|хоть|лучше|именно|опять|снова|еще|вы|ты|вас|ваш\w*|с|со|к|на|у|от|из|какого-нибудь|"
     r"какой-нибудь|люб\w+|друг(?:ого|им|ому|ую|ой)|сюда|вот|это|самого|быстро|быстрее|и|а|помощь|помощи|"
     r"консультаци\w+|ответ|ответа|участие|звонок|звонка|контакт\w*|дозваться|услышать|увидеть|связ[аь]\w+|соединиться|"
-    r"вызвать|позвать|переключиться|выйти|ответит\w*|за|the|an?|your|some|any|me|to|with|one of|another|different|please|pls|just|now|"
+    r"вызвать|позвать|переключиться|выйти|ответит\w*|за|голосом|лично|напрямую|the|an?|your|some|any|me|to|with|one of|another|different|please|pls|just|now|"
     rf"speak|talk|chat|from|in|at|of|2|plz|з|зи|до|{_ALIVE})"
 )
 _SPEAK = (
     r"(?:(?:по|пере)?говорит[ьи]?|(?:по)?разговаривать|переговорить|(?:по)?общаться|общени[еяю]|(?:по)?толковать|(?:по)?болтать|(?:по)?спилкуватися|поговорити|"
     r"побеседовать|посоветоваться|обсудить|решить|объясниться|пообщаюсь|говорю)"
 )
-_SMALLS = rf"(?:(?:{_SMALL}|{_SPEAK}) )*"
+_SMALLS = rf"(?:(?:{_SMALL}|{_SPEAK}) ){{0,5}}"
 
 
 def _gap(most: int) -> str:
@@ -73,7 +73,7 @@ def _gap(most: int) -> str:
 # Calling. ----------------------------------------------------------------------------------------------------------
 #: Told to call or to put through.
 _CONNECT = (
-    r"(?:(?:поза|под|до|вы)?зови(?:те)?|позови\w*|позовет\w*|позвать|звать|дозов\w+|вызывай\w*|"
+    r"(?:(?:поза|под|до|вы)?зови(?:те)?|позови\w*|позовет\w*|позвать|позвит[ье]|звать|дозов\w+|вызывай\w*|"
     r"соедин(?:и|ите|яй|яйте|ить|ишь|ят|яют|яете|ени[ея] с)|з'еднай\w*|зъеднай\w*|зв'яж\w+|переключ(?:и|ите|ай|айте|ить|ишь|ат|аете)|"
     r"подключ(?:и|ите|ай|айте|ить|ишь|ат|ится)|переведи(?:те)?|перевод(?:и|ите)|перевести|перекин\w+|перебрось\w*|"
     r"свяжи(?:те)?|связать|связывай\w*|пригласи(?:те)?|пригласить|поклич\w+|клич\w*|кликни\w*|выведи(?:те)?|"
@@ -98,10 +98,12 @@ _CALLED = re.compile(
     rf"(?<!\w)(?:{_CONNECT}{_gap(4)}(?:{_PERSON}|{_PLACE})"
     rf"|(?:{_WANT}|{_SPEAK}|{_REPLY}) {_SMALLS}{_PERSON}"
     rf"|(?:пусть|хай|чтоб|чтобы|эй|ало|алло|але|перевод на|перевод к){_gap(4)}{_PERSON}"
-    rf"|{_PERSON} {_SMALLS}{_AFTER}|{_PLACE} {_CONNECT}"
-    rf"|(?:жалоб\w+|жаловаться|пожаловаться|complain|complaint){_gap(3)}(?:{_STAFF}|{_PERSON_EN})"
+    rf"|(?:{_STAFF}|{_HUMAN}) {_SMALLS}{_AFTER}|(?:{_PERSON_EN}) (?:please|pls|now)|{_PLACE} {_CONNECT}"
+    rf"|(?:жалоб\w+|жаловаться|пожаловаться){_gap(3)}(?:начальству|руководству|директору|руководителю|управляющему|старшему)"
+    rf"|(?:complain|complaint) (?:[\w'-]+ ){{0,3}}?(?:to|with) (?:an? |the |your )?(?:{_PERSON_EN})"
+    rf"|не отвеча\w+ (?:{_STAFF})|освободи\w+ (?:{_STAFF})|(?:put|send) an? (?:human|person)"
     rf"|(?:can|could|may|will|would|let|have|is) (?:(?:an?|any|the|your) )?(?:{_ALIVE} )?(?:human|person|agent|operator|rep|"
-    r"representative|manager|supervisor) (?:please |going to |gonna |be able to )*(?:answer|help|reply|respond|take|assist|join|look|contact|call|step|deal)"
+    r"representative|manager|supervisor) (?:please |going to |gonna |be able to ){0,5}(?:answer|help|reply|respond|take|assist|join|look|contact|call|step|deal)"
     r"|help from (?:an? )?(?:human|person)|(?:talk|speak|chat|transfer|connect|switch) (?:to|with|с|со|на) (?:humans?|agents?|"
     rf"operators?|reps?|representatives?|managers?|support|{_STAFF})|(?:звонок|звонка) (?:от )?{_PERSON})(?!\w)"
     rf"|(?<!\w)(?:{_CONNECT}|{_WANT}) {_SMALLS}жив(?:ого|ому|ым|ых|ыми|ую)$"
@@ -114,72 +116,75 @@ _OUTRIGHT = re.compile(
     rf"(?:жду|ждем|ждать|дождаться|добиться|дозваться) {_SMALLS}|{_SPEAK} {_SMALLS})(?:{_ALIVE} )?(?:{_STAFF}|человек\w*|люд(?:ей|ьми|ям))(?!\w)"
     rf"|(?<!\w)(?:нуж\w+|хочу|можно|надо){_gap(4)}жив(?:ой|ого|ому|ым) (?:{_STAFF}|человек\w*)(?!\w)"
     rf"|(?<!\w){_CONNECT}{_gap(2)}(?:отдел\w*|бухгалтери\w*|служб\w*|департамент\w*|(?:колл|контакт)-?центр\w*|регистратур\w+)(?!\w)"
-    rf"|(?<!\w)(?:talk|speak|chat|{_CONNECT}) (?:directly )?(?:to|with|2) (?:(?:an?|the|your|some|one of|another|in) )*"
-    rf"(?:{_ALIVE} )*(?:{_PERSON_EN})(?!\w)"
+    rf"|(?<!\w)(?:talk|speak|chat|{_CONNECT}) (?:directly )?(?:to|with|2) (?:(?:an?|the|your|some|one of|another|in) ){{0,5}}"
+    rf"(?:{_ALIVE} ){{0,5}}(?:{_PERSON_EN})(?!\w)"
 )
 _ONLY_PERSON = re.compile(
     r"(?:(?:ало|алло|але|алиса|эй|ау|ну|нет|только|просто|лучше|опять|тогда|hey|hello|hi|привет|здравствуйте|добрый|день|"
-    rf"{_SMALL}) )*(?:{_PERSON}|жив(?:ого|ую|ых))"
-    rf"(?: (?:эй|ало|алло|скорее|а не|{_SMALL}|{_MACHINE}|{_PERSON}))*"
+    rf"{_SMALL}) ){{0,5}}(?:{_PERSON}|жив(?:ого|ую|ых))"
+    rf"(?: (?:эй|ало|алло|скорее|а не|{_SMALL}|{_MACHINE}|{_PERSON})){{0,5}}"
 )
 
 # A person without being named. -------------------------------------------------------------------------------------
 #: Put through, to whoever it is: the machine has been named, or nothing else is said.
 _SWITCH = re.compile(
-    rf"(?:(?:{_SMALL}|давай|все|ладно|i|we|want|need|would|like|can|could|you) )*(?:переключ(?:и|ите|ай|айте)|соедин(?:и|ите|яй|яйте)|escalate)"
-    rf"(?: (?:{_SMALL}|this|it|higher|up|my (?:case|issue|problem|complaint)|{_PERSON}))*"
-    rf"|.*(?<!\w){_MACHINE}(?: [\w'-]+){{1,6}} (?:переключ(?:и|ите|ай|айте)|соедин(?:и|ите|яй|яйте))(?: {_SMALL})*"
+    rf"(?:(?:{_SMALL}|давай|все|ладно|i|we|want|need|would|like|can|could|you) ){{0,5}}(?:переключ(?:и|ите|ай|айте)|соедин(?:и|ите|яй|яйте)|escalate)"
+    rf"(?: (?:{_SMALL}|this|it|higher|up|my (?:case|issue|problem|complaint)|{_PERSON})){{0,5}}"
+    rf"|.*(?<!\w){_MACHINE}(?: [\w'-]+){{1,6}} (?:переключ(?:и|ите|ай|айте)|соедин(?:и|ите|яй|яйте))(?: {_SMALL}){{0,5}}"
 )
 _WHO_IS_THERE = re.compile(
-    rf"(?:[\w'-]+ ){{0,4}}?(?:кто|кто-нибудь|кто-то|хтось|хто|люди)(?: (?:нибудь|то|{_SMALL}|есть|работает|отвечает|сидит))* "
+    rf"(?:[\w'-]+ ){{0,4}}?(?:кто|кто-нибудь|кто-то|хтось|хто|люди)(?: (?:нибудь|то|{_SMALL}|есть|работает|отвечает|сидит)){{0,5}} "
     rf"(?:кроме|помимо|{_ALIVE})(?!\w)"
     rf"|(?:[\w'-]+ ){{0,2}}?(?:any ?(?:one|body)|someone|somebody|any humans?|any people|an? human|an? person)"
-    rf"(?: (?:there|here|at all|out there))*(?: (?:{_ALIVE}|who|that|at all)(?!\w)| there$)(?<!anyone there)(?<!anybody there)"
-    rf"|(?:(?:{_SMALL}|вообще|ало|алло|у нас|чате|в|есть) )*(?:люди|человек|операторы?|менеджеры?|кто живой|живые)"
+    rf"(?: (?:there|here|at all|out there)){{0,5}}(?: (?:{_ALIVE}|who|that|at all)(?!\w)| there$)(?<!anyone there)(?<!anybody there)"
+    rf"|(?:(?:{_SMALL}|вообще|ало|алло|у нас|чате|в|есть) ){{0,5}}(?:люди|человек|операторы?|менеджеры?|кто живой|живые)"
     r"(?: (?:тут|здесь|вообще|у вас|есть|в|чате|на связи|на месте|работают|работает|остались))+$"
-        rf"|(?:есть|остал[аио]?с[ья]?)(?: {_SMALL})* (?:линии|связи|месте|чате|онлайн|свободн\w+) (?:{_STAFF}|{_HUMAN})(?!\w)"
-    rf"|(?:{_STAFF}|{_HUMAN})(?: {_SMALL}| есть)* (?:линии|связи|месте|чате|онлайн)$"
+        rf"|(?:есть|остал[аио]?с[ья]?)(?: {_SMALL}){{0,5}} (?:линии|связи|месте|чате|онлайн|свободн\w+) (?:{_STAFF}|{_HUMAN})(?!\w)"
+    rf"|(?:[\w'-]+ ){{0,2}}(?:{_STAFF}) (?:молч\w+|(?:не|никто не) (?:отвеча|выход|подключа)\w+)(?: (?:{_SMALL}|где)){{0,5}}$"
+    rf"|(?:(?:{_SMALL}|кто|кто-нибудь|есть|ну) )+(?:ответьте|отзовитесь|откликнитесь)$"
+    r"|(?:[\w'-]+ ){0,3}?(?:person|human|someone|anyone|somebody|anybody|agent) (?:that |who )?(?:i|we) (?:can|could) (?:talk|speak|chat)"
+    rf"|(?:{_STAFF}|{_HUMAN})(?: {_SMALL}| есть){{0,5}} (?:линии|связи|месте|чате|онлайн)$"
     r"|(?:а |и )?кто (?:у вас |тут |здесь |там )+(?:за )?(?:главн|старш|начальни|руководит|директор)\w*(?!\w)"
     r"|(?:[\w'-]+ ){0,5}?(?:any|some) (?:humans?|people|person|staff|agents?|reps?) (?:here|around|available|online|there)$"
-    rf"|(?:(?:{_SMALL}|есть) )*кто(?:-| )(?:нибудь|то) из {_PERSON}"
-    rf"|(?:ну |а |и )?г?де (?:тут |здесь |у вас |все |вообще |же |ваш\w* |жив\w+ )*(?:люди|человек|{_STAFF})(?!\w)"
-    rf"|(?:so |and |hey )?where(?: is| are|'s) (?:(?:the|your|my|all|every|a) )*(?:{_ALIVE} )?(?:{_PERSON_EN}|everyone|everybody)"
-    r"(?: (?:please|now))*$"
+    rf"|(?:(?:{_SMALL}|есть) ){{0,5}}кто(?:-| )(?:нибудь|то) из {_PERSON}"
+    rf"|(?:ну |а |и )?г?де (?:тут |здесь |у вас |все |вообще |же |ваш\w* |жив\w+ ){{0,5}}(?:люди|человек|{_STAFF})(?!\w)"
+    rf"|(?:so |and |hey )?where(?: is| are|'s) (?:(?:the|your|my|all|every|a) ){{0,5}}(?:{_ALIVE} )?(?:{_PERSON_EN}|everyone|everybody)"
+    r"(?: (?:please|now)){0,5}$"
 )
 _WITH_WHOM = re.compile(
-    rf"(?<!\w)с кем (?:(?:я|мы|могу|можем|можно|можна|нужно|стоит|надо|{_SMALL}|нормально|лично|вообще) )*{_SPEAK}"
+    rf"(?<!\w)с кем (?:(?:я|мы|могу|можем|можно|можна|нужно|стоит|надо|{_SMALL}|нормально|лично|вообще) ){{0,5}}{_SPEAK}"
     r"|(?<!\w)who (?:can|do|could|should|may) (?:i|we) (?:please )?(?:talk|speak|chat|complain|escalate|turn)(?!\w)"
 )
 #: The few questions that a wish for a person begins with.
 _HOW = re.compile(
     r"(?:[\w'-]+ ){0,6}?"
-    rf"(?:как (?:(?:я|могу|{_SMALL}|к|до) )*(?:позвать|вызвать|соединиться|переключиться|связаться|дозваться|достучаться|"
+    rf"(?:как (?:(?:я|могу|{_SMALL}|к|до) ){{0,5}}(?:позвать|вызвать|соединиться|переключиться|связаться|дозваться|достучаться|"
     rf"добраться|попасть|выйти|{_SPEAK}) {_SMALLS}(?:жив\w+|оператор\w*|человек\w*|людьми|людей|менеджер\w*|{_ALIVE} {_PERSON})"
     rf"|(?:почему|зачем|чего)(?: [\w'-]+){{0,3}}? (?:не (?:перевод|переключ|соедин|подключ|зов[еу])\w+{_gap(2)}{_PERSON}|"
-    rf"(?:отвечает|пишет|отвечают|говорю){_gap(2)}{_MACHINE})"
-    rf"|(?:сколько|долго|когда)(?: (?:{_SMALL}|можно|ли|мы|я|придется))* (?:ждать|дождусь|дозваться|{_REPLY}) {_SMALLS}{_PERSON}"
-    rf"|(?:сколько|когда)(?: {_SMALL})* {_PERSON} {_SMALLS}{_REPLY}"
+    rf"(?:отвечает|пишет|отвечают|говорю){_gap(2)}{_MACHINE}|не отвеча\w+ {_PERSON})"
+    rf"|(?:сколько|долго|когда)(?: (?:{_SMALL}|можно|ли|мы|я|придется)){{0,5}} (?:ждать|дождусь|дозваться|{_REPLY}) {_SMALLS}{_PERSON}"
+    rf"|(?:сколько|когда)(?: {_SMALL}){{0,5}} {_PERSON} {_SMALLS}{_REPLY}"
     rf"|how (?:do|can|could|to|would)(?: (?:i|we|you))? (?:reach|talk|speak|chat|contact|connect|get|find|hear)"
-    rf"(?: (?:to|with|from|hold of|through|in touch))* (?:an? |the |your )*(?:{_ALIVE} )*"
+    rf"(?: (?:to|with|from|hold of|through|in touch)){{0,5}} (?:an? |the |your ){{0,5}}(?:{_ALIVE} ){{0,5}}"
     r"(?:humans?|person|agent|operator|representative)(?!\w)"
     rf"|(?:how long|when)(?: [\w'-]+){{0,3}}? (?:{_PERSON_EN}) (?:answers?|repl\w+|responds?|joins?|comes?|is available)"
-    rf"|what(?: [\w'-]+){{1,7}} (?:get|reach|talk to|speak to|speak with) (?:an? |the )*(?:{_ALIVE} )*(?:human|person|agent|operator)(?!\w)"
+    rf"|what(?: [\w'-]+){{1,7}} (?:get|reach|talk to|speak to|speak with) (?:an? |the ){{0,5}}(?:{_ALIVE} ){{0,5}}(?:human|person|agent|operator)(?!\w)"
     rf"|why (?:can't|cannot|won't|don't|am i)(?: [\w'-]+){{0,5}} (?:{_PERSON_EN}|{_MACHINE})(?!\w))"
 )
 _TO_ME = r"(?:мне|меня|нам|нас|со мной|с нами)"
 _CALL_BACK = re.compile(
     rf"(?:[\w'-]+ ){{0,6}}?(?:перезвони|позвони|набери|свяжись|перезвоните|позвоните|наберите|свяжитесь|передзвон\w+|зателефонуйте)"
-    rf"(?: (?:{_TO_ME}|{_SMALL}))*(?: (?:по|на) (?:мо\w+|этот|этому|указанн\w+|номеру?|телефону?|\d[\d-]*)| {_TO_ME}(?!\w)|$)"
-    rf"|(?:[\w'-]+ ){{0,6}}?(?:перезвон|позвон|набер|свяж|связ)\w+(?: (?:{_TO_ME}|по телефону|скорее|прямо|{_SMALL}))* {_TO_ME}$"
-    rf"|(?:[\w'-]+ ){{0,6}}?(?:можете|могли|сможете|можно|просьба|прошу|хочу|пусть|пускай|чтобы)(?: (?:{_SMALL}|{_TO_ME}|{_PERSON}))*"
-    rf" (?:(?:пере|по)звон\w+|набрать|связаться|связал\w*|свяж[еу]т\w*) ?(?:{_TO_ME}|(?:на|по) (?:мо\w+|номер\w*)|(?!(?:в|на|до|с|к|из|ли) )|$)"
-    r"|(?:закажите|закажи|сделайте|оформите|нужен|хочу|прошу|можно)(?: (?:мне|пожалуйста|заказать|на))* обратн\w+ звон\w+"
-    r"|(?:please |pls |just )*(?:call|phone|ring|contact) me(?: (?:back|please|now|asap|on|at|by|phone|\d+))*$"
+    rf"(?: (?:{_TO_ME}|{_SMALL})){{0,5}}(?: (?:по|на) (?:мо\w+|этот|этому|указанн\w+|номеру?|телефону?|\d[\d-]*)| {_TO_ME}(?!\w)|$)"
+    rf"|(?:[\w'-]+ ){{0,6}}?(?:перезвон|позвон|набер|свяж|связ)\w+(?: (?:{_TO_ME}|по телефону|скорее|прямо|{_SMALL})){{0,5}} {_TO_ME}$"
+    rf"|(?:[\w'-]+ ){{0,6}}?(?:можете|могли|сможете|можно|просьба|прошу|хочу|пусть|пускай|чтобы)(?: (?:{_SMALL}|{_TO_ME}|{_PERSON})){{0,5}}"
+    rf" (?:(?:пере|по)звон\w+|набрать|связаться|связал\w*|свяж[еу]т\w*)(?: {_TO_ME}| (?:на|по) (?:мо\w+|номер\w*)| (?!(?:в|на|до|с|к|из|ли|после) )|$)"
+    r"|(?:закажите|закажи|сделайте|оформите|нужен|хочу|прошу|можно)(?: (?:мне|пожалуйста|заказать|на)){0,5} обратн\w+ звон\w+|обратн\w+ звон\w+ (?:закажи|сделай|оформи|нужен|можно)"
+    r"|(?:please |pls |just ){0,5}(?:call|phone|ring|contact) me(?: (?:back|please|now|asap|on|at|by|phone|\d+)){0,5}$"
     rf"|(?:[\w'-]+ ){{0,3}}?(?:can|could|would|will|have|let|get)(?: (?:you|the|an?|your|{_PERSON_EN}|please))+ "
     r"(?:call|phone|ring|contact)(?: to call)? (?:me|us)(?!\w)"
     rf"|(?:{_PERSON_EN}){_gap(4)}(?:call|phone|ring|contact) (?:me|us)(?!\w)"
     rf"|(?:[\w'-]+ ){{0,4}}?(?:give me|get|want|need|request|like|have) (?:an? )?(?:phone )?call(?:back| back)?"
-    rf"(?: (?:please|asap|now|(?:from|with) (?:an? |the |your )?(?:{_PERSON_EN})))*$"
+    rf"(?: (?:please|asap|now|(?:from|with) (?:an? |the |your )?(?:{_PERSON_EN}))){{0,5}}$"
 )
 #: A call at some moment or on some event is part of a service.
 _WHEN = re.compile(
@@ -194,43 +199,44 @@ _NO_MACHINE = re.compile(
     r"сколько можно|задолбал\w*|заеб\w*|бес(?:ит|ят)|ненавижу|отключи(?:те)?|выключи(?:те)?|убери\w*|кроме|вместо|а не|"
     r"tired of|sick of|fed up with|stop|quit|enough|hate|don't want|do not want|not want|no more|instead of|rather than|"
     rf"done with|besides)(?: [\w'-]+){{0,4}}? (?:{_MACHINE}|шаблон\w*|автоответ\w*|автоматическ\w+ (?:ответ|сообщени)\w*|копипаст\w*|отписк\w*|скрипт\w*|"
-    r"(?:automated|automatic|auto|canned|scripted|template|generic|copy-?paste\w*)[ -]?(?:repl\w+|respon\w+|answers?|messages?|texts?))"
+    r"(?:automated|automatic|auto|canned|scripted|template|generic|copy-?paste\w*)[ -]?(?:repl\w+|respon\w+|answers?|messages?|texts?)|templates?)"
     rf"|{_MACHINE} (?:[\w'-]+ ){{0,3}}?(?:бесполез\w*|туп\w*|глуп\w*|не (?:пон[яи]\w*|помо\w*|справ\w*|реш\w*|въезжа\w*|"
     r"разбира\w*|отвеча\w* на вопрос\w*)|отстань\w*|отвали\w*|уйди\w*|достал\w*|надоел\w*|задолбал\w*|бес(?:ит|ят)|useless|"
     r"stupid|dumb|go away|can't|cannot|doesn't help|doesn't understand|isn't help\w*|not help\w*|won't help)"
     rf"|(?:туп|бесполезн|дурацк|глуп|useless|stupid|dumb)\w* {_MACHINE}"
     rf"|(?:с|со|от) {_MACHINE}(?: [\w'-]+){{0,2}} не (?:буду|хочу|желаю|могу|собираюсь|намерен\w?|говорю|разговариваю|общаюсь)"
     rf"|{_MACHINE} (?:убери|отключи|выключи)\w*|^no {_MACHINE}"
-    rf"|(?:можно |давайте |а |только )*не (?:с )?{_MACHINE}$|(?<!\w)без {_MACHINE}$|not (?:an? |with an? |to an? )?{_MACHINE}(?!\w))"
-    rf"|^(?:ты|вы|you|you're|you are|u)(?: (?:все|просто|очень|такой|so|just|really|are))* "
+    rf"|(?:можно |давайте |а |только ){{0,5}}не (?:с )?{_MACHINE}$|(?<!\w)без {_MACHINE}$|not (?:an? |with an? |to an? )?{_MACHINE}(?!\w))"
+    rf"|^(?:ты|вы|you|you're|you are|u)(?: (?:все|просто|очень|такой|so|just|really|are)){{0,5}} "
     r"(?:туп\w+|бесполезн\w+|глуп\w+|не (?:помогаешь|помогаете|помог|помогли|понимаешь|понимаете)|useless|stupid|dumb|"
-    r"not helping|don't understand|don't help)(?: (?:меня|мне|вопрос|ничего|me|at all))*$"
+    r"not helping|don't understand|don't help)(?: (?:меня|мне|вопрос|ничего|me|at all)){0,5}$"
 )
 #: The customer's own bot, and how it is set up, is what some companies sell.
 _OWN_MACHINE = re.compile(
     rf"(?<!\w)(?:мо[йеяию]\w*|наш\w*|сво\w+|my|our|slack|telegram|телеграм\w*|crm) (?:[\w-]+ )?{_MACHINE}"
+    rf"|{_MACHINE} (?:on|in|at|for|на|в|для) (?:my|our|мо\w+|наш\w+|сайте|crm)(?!\w)"
     r"|(?<!\w)(?:настро\w+|settings?|configure|build|create|создать|connect my)(?!\w)"
 )
 
 #: Asked of the machine; by itself this is small talk.
 ARE_YOU_A_BOT = re.compile(
-    rf"^(?:(?:а|ну|алло|привет|здравствуйте|hi|hello|so|wait) )*(?:(?:это|ты|вы|я (?:говорю|общаюсь) с|are you|is this|am i "
-    rf"(?:talking|speaking|chatting) (?:to|with)) (?:a |an |the |or |или |не |вообще |точно |{_ALIVE} |{_MACHINE} |{_PERSON} )*"
+    rf"^(?:(?:а|ну|алло|привет|здравствуйте|hi|hello|so|wait) ){{0,5}}(?:(?:это|ты|вы|я (?:говорю|общаюсь) с|are you|is this|am i "
+    rf"(?:talking|speaking|chatting) (?:to|with)) (?:a |an |the |or |или |не |вообще |точно |{_ALIVE} |{_MACHINE} ){{0,6}}"
     rf"(?:{_ALIVE}|{_MACHINE}|человек\w*|люди|human|person|operator|оператор\w*)|(?:я )?с (?:{_ALIVE} )?(?:{_MACHINE}|человеком|людьми) (?:говорю|общаюсь|разговариваю|переписываюсь))(?!\w)"
 )
 
 # What only sounds like it. -----------------------------------------------------------------------------------------
 _QUESTION = re.compile(
-    r"(?:(?:здравствуйте|привет|добрый день|подскажите|скажите|а|и|ну|hi|hello|please|so|well) )*"
+    r"(?:(?:здравствуйте|привет|добрый день|подскажите|скажите|а|и|ну|hi|hello|please|so|well) ){0,5}"
     r"(?:как(?! (?:же )?(?:достал|надоел|задолбал|бес))|где|почему|зачем|когда|сколько(?! можно)|кто(?![ -](?:нибудь|то))|кому|чем|"
     r"можно ли|how|what|who|why|when|where|do i|does|find out)(?!\w)"
     r"|.*(?<!\w)(?:(?:are|is|r) (?:you|this|it(?! possible)|u)|(?:you|this|it) (?:are|is))(?!\w)|.*(?<!\w)am i (?:speak|talk|chat)|.*(?<!\w)(?:be|like) an? \w+"
 )
 #: ... about somebody for somebody else, or through whom something is done.
 _NOT_OUTRIGHT = re.compile(
-    r"(?<!\w)(?:через|другого человек\w*|другому|другим|за меня|вместо|вместе|по телефону|сам(?:ого|ому)?|на дом|в магазине|"
+    rf"(?<!\w)(?:через|другого человек\w*|другому|другим|за меня|вместо(?! {_MACHINE})|вместе|по телефону|сам(?:ого|ому)?|на дом|в магазине|"
     r"заказать|забрать|получить|оформить|купить|передать|мастер\w*|курьер\w*|установ\w*|сборк\w*|ремонт\w*|приход\w*|"
-    r"приед\w*|подпис\w*|деньг\w*|средств\w*|сумм\w*|на карту|на счет|к какому|какой|какого|для|в проект\w*|в команд\w*|оператор\w* (?:связи|сотов\w+|мобильн\w+)|"
+    r"приед\w*|подпис\w*|с (?:доставк|посылк|товар)\w+|деньг\w*|средств\w*|сумм\w*|на карту|на счет|к какому|какой|какого|для|в проект\w*|в команд\w*|оператор\w* (?:связи|сотов\w+|мобильн\w+)|"
     r"(?:сотов|мобильн|почтов)\w+ оператор\w*|другого оператор\w*)(?!\w)"
 )
 #: Words of a message that calls outright.
