@@ -32,12 +32,12 @@ _MISSPELT = (
     (re.compile(r"свидан[ьи]я"), "свидания"),
 )
 #: Whom one calls: understood with a slip of the fingers.
-_CALLED = (
-    "оператор менеджер консультант специалист сотрудник человек руководитель начальник директор здравствуйте спасибо "
-    "пожалуйста operator agent human manager person representative support customer service talk"
-).split()
+_CALLED = """
+    оператор менеджер консультант специалист сотрудник человек руководитель начальник директор здравствуйте спасибо
+    пожалуйста operator agent human manager person representative support customer service talk
+"""
 #: How one calls: understood as it sounds. One letter more or less is another form of the verb, or a noun.
-_CALLING = "соедините переключите позовите переведите свяжите подключите нужен нужна хочу говорить разговаривать".split()
+_CALLING = "соедините переключите позовите переведите свяжите подключите нужен нужна хочу говорить разговаривать"
 #: How unstressed vowels and soft signs are heard, and misspelt.
 _HEARD = str.maketrans("оеэыяю", "аиииау", "ъь")
 _DOUBLED = re.compile(r"(\w)\1+")
@@ -92,7 +92,7 @@ def _shapes(form: str) -> list[str]:
     return [sound, *(sound[:i] + sound[i + 1 :] for i in range(len(sound)))]
 
 
-_ROOTS = {stem(word) for word in _CALLED + _CALLING}
-_BY_SOUND = {_sound(form): word for word in _CALLING for form in _forms(word)} | {
-    shape: word for word in reversed(_CALLED) for form in _forms(word) for shape in _shapes(form)
+_ROOTS = {stem(word) for word in f"{_CALLED} {_CALLING}".split()}
+_BY_SOUND = {_sound(form): word for word in _CALLING.split() for form in _forms(word)} | {
+    shape: word for word in reversed(_CALLED.split()) for form in _forms(word) for shape in _shapes(form)
 }

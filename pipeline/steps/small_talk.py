@@ -38,16 +38,16 @@ _THANKS = """
     за_быстрый_ответ за_беспокойство за_отзывчивость за_терпение не_за_что взаимно аналогично и_вам_того_же
     и_тебе_того_же сам_разобрался сама_разобралась сам сама сами нашел нашла уже_нашел уже_нашла уже_не_нужно
     уже_не_надо не_нужно не_надо больше_не_нужно ничего_не_нужно ничего не_важно неважно забудьте проехали отбой
-    вопросов_нет вопросов_больше_нет больше_вопросов_нет все_ок все_хорошо все_норм все_работает заработало норм нормально пойдет годится
-    подходит устраивает сойдет жду ждем буду_ждать подожду подождем минутку минуточку секунду секундочку сек
-    сейчас_посмотрю я_подумаю подумаю давайте давай конечно разумеется точно верно именно согласен согласна упс ой
-    ой_все не_туда не_по_адресу случайно случайно_нажал случайно_нажала случайно_отправил случайно_отправила
-    простите_за_беспокойство извините_за_беспокойство ясненько пон усек сяб смешно забавно прикольно прикол лайк респект
-    топ огонь шикарно великолепно чудесно превосходно умничка молодчина чмоки обнимаю good well_done good_job nice_one
-    no_thanks no_need no_problem np you_too same_to_you my_bad oops wrong_person wrong_number one_moment one_second
-    just_a_second i_will_wait i'll_wait of_course agreed deal much_appreciated appreciate_it i_appreciate_it
-    thanks_a_lot thanks_a_bunch that_helped that_works all_good solved resolved funny дякуемо щиро_дякую красно_дякую дяки
-    123 раз_два раз_раз 1_2_3 1_2 тестовое_сообщение проверка_чата
+    вопросов_нет вопросов_больше_нет больше_вопросов_нет все_ок все_хорошо все_норм все_работает заработало норм
+    нормально пойдет годится подходит устраивает сойдет жду ждем буду_ждать подожду подождем минутку минуточку секунду
+    секундочку сек сейчас_посмотрю я_подумаю подумаю давайте давай конечно разумеется точно верно именно согласен
+    согласна упс ой ой_все не_туда не_по_адресу случайно случайно_нажал случайно_нажала случайно_отправил
+    случайно_отправила простите_за_беспокойство извините_за_беспокойство ясненько пон усек сяб смешно забавно
+    прикольно прикол лайк респект топ огонь шикарно великолепно чудесно превосходно умничка молодчина чмоки обнимаю
+    good well_done good_job nice_one no_thanks no_need no_problem np you_too same_to_you my_bad oops wrong_person
+    wrong_number one_moment one_second just_a_second i_will_wait i'll_wait of_course agreed deal much_appreciated
+    appreciate_it i_appreciate_it thanks_a_lot thanks_a_bunch that_helped that_works all_good solved resolved funny
+    дякуемо щиро_дякую красно_дякую дяки 123 раз_два раз_раз 1_2_3 1_2 тестовое_сообщение проверка_чата
 """
 _FAREWELL = """
     bye goodbye good_bye bye_bye see_you see_ya later take_care have_a_nice_day have_a_good_day have_a_great_day
@@ -77,17 +77,19 @@ _ABOUT_US = """
     let's_talk do_you_understand_me how_do_you_do how_is_your_day how_was_your_day what_is_new what's_new
     what_are_you_doing do_you_love_me sing_me_a_song what's_the_weather ти_хто ти_бот ти_людина як_життя
     с_кем_я_разговариваю с_кем_говорю с_кем_общаюсь кто_со_мной_говорит кто_мне_отвечает кто_мне_пишет кто_тут
-    кто_здесь кто_на_связи есть_кто-нибудь_на_связи вы_на_связи ты_на_связи кто-нибудь_тут кто-нибудь_здесь кто-нибудь_есть
-    is_anybody_there is_anyone_here anybody_here you_there who_am_i_talking_to who_is_this who_made_you
+    кто_здесь кто_на_связи есть_кто-нибудь_на_связи вы_на_связи ты_на_связи кто-нибудь_тут кто-нибудь_здесь
+    кто-нибудь_есть is_anybody_there is_anyone_here anybody_here you_there who_am_i_talking_to who_is_this
+    who_made_you
 """
 _FILLER = """
-    you_are you're больше there everyone everybody team all you guys again so very much a_lot for_your_help for_the_help for_help for_that
-    i_see have_it it dear friend friends buddy bot please вам вас всем все больш_ большие большой большое огромное громадное очень еще раз
-    за_помощь за_ответ за_информацию за_совет за_консультацию вы ты меня мне я мы нас вам_тоже и_вам и_вас тебе тебя
-    ну а и о ой эй же так тогда теперь уже друзья ребята девушка бот дорогие уважаемые господа коллеги команда народ
-    люди сейчас пожалуйста просто это от_души всё дуже с блин короче типа вот милая дорогой дорогая друг дружище бро
-    братан брат чат помощник ассистент робот магазин поддержка искренне сердечно реально и_всем за_все огромнейшее
-    огромная отдельное mate bro man folks really too also well then just
+    you_are you're больше there everyone everybody team all you guys again so very much a_lot for_your_help
+    for_the_help for_help for_that i_see have_it it dear friend friends buddy bot please вам вас всем все больш_
+    большие большой большое огромное громадное очень еще раз за_помощь за_ответ за_информацию за_совет за_консультацию
+    вы ты меня мне я мы нас вам_тоже и_вам и_вас тебе тебя ну а и о ой эй же так тогда теперь уже друзья ребята
+    девушка бот дорогие уважаемые господа коллеги команда народ люди сейчас пожалуйста просто это от_души всё дуже с
+    блин короче типа вот милая дорогой дорогая друг дружище бро братан брат чат помощник ассистент робот магазин
+    поддержка искренне сердечно реально и_всем за_все огромнейшее огромная отдельное mate bro man folks really too
+    also well then just
 """
 
 
@@ -109,25 +111,34 @@ _MADE_UP: dict[SmallTalk, re.Pattern[str]] = {
     "greeting": re.compile(
         r"(?<!\w)(?:(?:добр|с добр|всем добр)\w* (?:день|дня|ден|утр\w+|вечер\w*|вечир|вечор\w*|ноч\w+)|"
         r"(?:день|утр\w+|вечер\w*) добр\w+|всем добра|здравия желаю|алоха|д?драст\w*|вечер в хату|"
-        r"как (?:тебя|вас|тя|к вам|к тебе)? ?(?:звать|зовут|зовут-то|обращаться)|как (?:у (?:тебя|вас) )?(?:дела|жизнь|настроение)|кто (?:тебя|вас) (?:создал|сделал|придумал|написал)\w*|(?:че|чо|ну) как|как жизнь\w*|"
+        r"как (?:тебя|вас|тя|к вам|к тебе)? ?(?:звать|зовут|зовут-то|обращаться)|как (?:у (?:тебя|"
+        r"вас) )?(?:дела|жизнь|настроение)|кто (?:тебя|вас) (?:создал|сделал|придумал|написал)\w*|(?:че|чо|"
+        r"ну) как|как жизнь\w*|"
         r"(?:are you|ты|вы) (?:chat ?gpt|gpt|ии|ai))(?!\w)"
     ),
     "farewell": re.compile(
-        r"(?<!\w)(?:(?:хорош|добр|приятн|спокойн|прекрасн|удачн|чудесн|отличн|легк|гарн|всего|всех)\w*(?: (?:вам|тебе|и|всем|самого|"
+        r"(?<!\w)(?:(?:хорош|добр|приятн|спокойн|прекрасн|удачн|чудесн|отличн|легк|гарн|всего|"
+        r"всех)\w*(?: (?:вам|тебе|и|всем|самого|"
         r"хорош\w+|добр\w+|наилучш\w+|прекрасн\w+))* (?:дня|вечера|ночи|выходных|недели|настроени\w+|пути|"
-        r"хорошего|доброго|наилучшего|благ)|до (?:скор\w+ )?(?:встреч\w*|свидан\w+|связи|завтра|скорого|понедельника)|"
+        r"хорошего|доброго|наилучшего|благ)|до (?:скор\w+ )?(?:встреч\w*|свидан\w+|связи|завтра|скорого|"
+        r"понедельника)|"
         r"проща(?:й|йте|юсь)|б[уы]вай(?:те)?(?: здоров\w+)?|have an? \w+ (?:day|evening|night|weekend|one))(?!\w)"
     ),
     "thanks": re.compile(
-        r"(?<!\w)(?:(?:спасибо|благодар\w+|дякую|дякуемо|спс|пасиб|thanks|thank you|thx)(?: (?:вам|тебе|большое|огромное|очень|вас|"
-        r"so much|very much|a lot))* (?:за|for)(?: your| the| вашу| ваш| ваше| такую| такой)?(?: \w+(?:ую|ое|ый|ий|ие|ые|юю|ick|ful))?"
-        r" \w+(?: (?:и|and) \w+)?|от души|понял[аи]? принял[аи]?|добр\w+ (?:человек|люди)|ты мне нравишься|вы мне нравитесь)(?!\w)"
+        r"(?<!\w)(?:(?:спасибо|благодар\w+|дякую|дякуемо|спс|пасиб|thanks|thank you|thx)(?: (?:вам|тебе|"
+        r"большое|огромное|очень|вас|"
+        r"so much|very much|a lot))* (?:за|for)(?: your| the| вашу| ваш| ваше| такую| такой)?(?: \w+(?:ую|ое|"
+        r"ый|ий|ие|ые|юю|ick|ful))?"
+        r" \w+(?: (?:и|and) \w+)?|от души|понял[аи]? принял[аи]?|добр\w+ (?:человек|люди)|ты мне нравишься|"
+        r"вы мне нравитесь)(?!\w)"
     ),
 }
 #: A compliment is an adjective, with nobody or the company beside it.
 _PRAISE = re.compile(
-    r"(?:лучш|отличн|прекрасн|замечательн|классн|крут|умн|вежлив|чудесн|шикарн|полезн|хорош|супер)(?:[ыоиая][йея]|ые|ие|о)"
-    r"|красав\w+|молод\w+|сервис|обслуживание|работа|а+|о+|м+д+а+|э+м*|ух+|эх+|ох+|ах+|умнички?|умница|best|amazing|wonderful|brilliant|excellent|fantastic|helpful|clever|smart|lovely|legend"
+    r"(?:лучш|отличн|прекрасн|замечательн|классн|крут|умн|вежлив|чудесн|шикарн|полезн|хорош|"
+    r"супер)(?:[ыоиая][йея]|ые|ие|о)"
+    r"|красав\w+|молод\w+|сервис|обслуживание|работа|а+|о+|м+д+а+|э+м*|ух+|эх+|ох+|ах+|умнички?|умница|best|"
+    r"amazing|wonderful|brilliant|excellent|fantastic|helpful|clever|smart|lovely|legend"
 )
 
 
@@ -145,14 +156,18 @@ def small_talk(words: list[str]) -> SmallTalk | None:
     while place < len(words):
         for size in range(min(_LONGEST, len(words) - place), 0, -1):
             phrase = " ".join(words[place : place + size])
-            kind = next((name for name, phrases in _KINDS.items() if phrase in phrases), None)
-            if not kind and size == 1 and (_LAUGHTER.fullmatch(phrase) or _PRAISE.fullmatch(phrase)):
-                kind = "thanks"
-            if kind or phrase in _FILLERS:
-                found += [kind] if kind else []
+            said = _kind(phrase)
+            if said or phrase in _FILLERS:
+                found += [said] if said else []
                 place += size
                 break
         else:
             return None
     # Who says goodbye is answered so, whatever came before; else what came first counts.
     return "farewell" if "farewell" in found else found[0] if found else None
+
+
+def _kind(phrase: str) -> SmallTalk | None:
+    if _LAUGHTER.fullmatch(phrase) or _PRAISE.fullmatch(phrase):
+        return "thanks"
+    return next((name for name, phrases in _KINDS.items() if phrase in phrases), None)
