@@ -103,7 +103,7 @@ QUESTIONS = _texts(
         ("jgthfnjh", "human"),
         ("get me a real person", "human"),
         ("покличте людину", "human"),
-        ("are you a real person", "question"),
+        ("are you a real person", "greeting"),
         ("сколько человек поместится на диване", "question"),
     ],
 )
