@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LONG := chaos or large or drill
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint bench chaos outage media stores budget-drill lock demo-telegram clean
@@ -27,8 +28,10 @@ $(STAMP): requirements.lock pyproject.toml
 run: $(STAMP) ## Start the whole system on this machine
 	$(BIN)/ragline up
 
-test: $(STAMP) ## Run the tests, two files at a time
-	$(BIN)/pytest -n 2 --dist loadfile
+# Whole stacks and browsers want both cores for themselves.
+test: $(STAMP) ## Run the tests
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not (stack or browser or $(LONG))'
+	$(BIN)/pytest -m '(stack or browser) and not ($(LONG))'
 
 lint: $(STAMP) ## Check style, types, imports and the schema
 	$(BIN)/ruff check .

@@ -35,10 +35,14 @@ TEMPERATURE = 0.2
 
 @dataclass(frozen=True)
 class Answered:
-    """What a model gave: a text (a transcript's ``language`` is ISO 639-1, where the model tells), or vectors."""
+    """What a model gave: a text (a transcript's ``language`` is ISO 639-1, where the model tells), or vectors.
+
+    ``cut``: the text had reached ``max_tokens`` before its end.
+    """
 
     used: Used
     text: str = ""
+    cut: bool = False
     language: str | None = None
     vectors: tuple[list[float], ...] = ()
 
@@ -70,7 +74,7 @@ def chat(
     used = _used(litellm, one, usage, asked["messages"], text, images=images, audio_seconds=audio_seconds)
     if not text or finish == "content_filter":  # what a filter leaves of a text is no answer
         raise NoText(_empty(one.model, finish), used)
-    return Answered(used, text)
+    return Answered(used, text, cut=finish == "length")
 
 
 @lru_cache(maxsize=256)

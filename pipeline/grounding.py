@@ -39,6 +39,8 @@ _STEM = 4
 #: Characters of a passage from which its language is told.
 _TELLING = 500
 _SENTENCE = re.compile(r"(?<=[.!?;…])\s+|\n+")
+#: The end of a sentence with its quotation marks and marks of passages, or of a line.
+_END = re.compile(r"[.!?…][»”\"')]{0,3}(?:\s{0,8}\[[\d,; ]{1,20}\])*(?=\s|$)|(?<=[^\s:])\s*\n")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,12 @@ def read_reply(said: str, sources: Sequence[Source]) -> Reply:
     rows = _rows(words.split(), _QUOTED_WORDS)
     quoted = [number for number, source in enumerate(sources) if _quotes(words, rows, source)]
     return Reply(text, tuple(n for n in dict.fromkeys([*numbers, *quoted]) if 0 <= n < len(sources)))
+
+
+def whole_sentences(said: str) -> str:
+    """A text that was cut off, up to the end of its last whole sentence or line, marks included; empty without one."""
+    ends = [match.end() for match in _END.finditer(said)]
+    return said[: ends[-1]].rstrip() if ends else ""
 
 
 def check(

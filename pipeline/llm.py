@@ -41,10 +41,14 @@ _NOT_AGAIN = ("rate_limit", "too_long")
 
 @dataclass(frozen=True)
 class Completion:
-    """A model's text, and what it cost (``usage.template`` is the caller's to fill in)."""
+    """A model's text, and what it cost (``usage.template`` is the caller's to fill in).
+
+    ``cut``: the text had reached ``max_tokens`` before its end.
+    """
 
     text: str
     usage: Usage
+    cut: bool = False
 
 
 #: A message as OpenAI's chat takes it: ``role`` and ``content``, a text or a list of parts (text, image_url). A picture
@@ -175,7 +179,7 @@ class LiteLlm:
             )  # fmt: skip
 
         model, answered = self._first(purpose, modality, quote, ask, told)
-        return Completion(answered.text, _usage(model, answered.used))
+        return Completion(answered.text, _usage(model, answered.used), answered.cut)
 
     def transcribe(self, audio: Audio, *, language: str | None = None) -> Transcript:
         litellm = load_litellm()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.grounding import Reply, Source, Verdict, check, read_reply
+from pipeline.grounding import Reply, Source, Verdict, check, read_reply, whole_sentences
 from pipeline.history import Memory, Remembered, remember
 from pipeline.llm import ChatMessage, LanguageModel
 from pipeline.marks import DECLINED
@@ -60,8 +60,8 @@ def grounded(
     for attempt in range(1, _ATTEMPTS + 1):
         completion = model.complete(messages, max_tokens=max_tokens)
         usage = usage + completion.usage
-        reply = read_reply(completion.text, sources)
-        if not reply.text or DECLINED in reply.text:  # nothing but marks is no answer either
+        reply = read_reply(whole_sentences(completion.text) if completion.cut else completion.text, sources)
+        if (not reply.text and not completion.cut) or DECLINED in reply.text:  # nothing but marks is no answer either
             return _unknown(classification, retrieval, request, usage, "model_declined")
         verdict, spent = _judged(
             reply, classification, sources, past, request, model, max_tokens=max_tokens, by_model=checked_by_model
@@ -119,6 +119,8 @@ def _judged(
     model: LanguageModel, *, max_tokens: int, by_model: bool,
 ) -> tuple[Verdict, Usage]:  # fmt: skip
     """Whether a reply may be sent: first what costs nothing, then a model where one is to be asked."""
+    if not reply.text:  # cut before the first sentence was whole
+        return Verdict("length"), Usage()
     if request.key in reply.text:
         return Verdict("leak"), Usage()
     verdict = check(

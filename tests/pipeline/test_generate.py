@@ -26,6 +26,10 @@ PASSAGES = (
 )
 
 
+#: At the end of a scripted answer that had reached the limit of tokens.
+CUT = "<cut>"
+
+
 class ScriptedModel:
     """A language model that gives the answers it was told to give, the last one again and again."""
 
@@ -40,7 +44,8 @@ class ScriptedModel:
         said = self.texts[min(len(self.asked), len(self.texts) - 1)]
         self.asked.append(messages)
         self.purposes.append(purpose)
-        return Completion(said, Usage(tokens_in=50, tokens_out=7, cost=Decimal("0.001"), model="test/one"))
+        usage = Usage(tokens_in=50, tokens_out=7, cost=Decimal("0.001"), model="test/one")
+        return Completion(said.removesuffix(CUT), usage, cut=said.endswith(CUT))
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())
@@ -89,6 +94,15 @@ def test_a_passage_quoted_without_a_mark_is_cited_too() -> None:
     model = ScriptedModel("Refunds arrive within ten working days.")
     answer = generate(question(), found(0.5), policy=POLICY, model=model)
     assert [citation.id for citation in answer.citations] == ["r"]
+
+
+def test_an_answer_cut_at_its_limit_ends_with_a_whole_sentence() -> None:
+    model = ScriptedModel(f"It takes two to four days [1]. Refunds arrive within ten{CUT}")
+    answer = generate(question(), found(0.5), policy=POLICY, model=model)
+    assert (answer.mode, answer.text) == ("grounded", "It takes two to four days.")
+    model = ScriptedModel(f"It takes two to{CUT}", "It takes two to four days [1].")
+    assert generate(question(), found(0.5), policy=POLICY, model=model).text == "It takes two to four days."
+    assert "far too long" in model.asked[1][-1]["content"]
 
 
 @pytest.mark.parametrize("said", ["NO_ANSWER", "[1]", " [1] [2]"])
