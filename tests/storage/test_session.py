@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from ragline.errors import ConfigurationError
-from storage.session import Database, make_engine
+from storage.session import Database, DatabaseUnavailable, make_engine
 
 
 @pytest.mark.parametrize("url", ["foo", "mysql://u:s3cret@h/d", "nodb+x://u:s3cret@h/d", "postgresql://u:s3cret@h:x/d"])
@@ -110,7 +110,7 @@ def test_a_transaction_inside_another_is_a_fault_and_does_not_hang(tmp_path: Pat
 
 HOLDER = """
 import sys, time
-from storage.session import Database, make_engine
+from storage.session import Database, DatabaseUnavailable, make_engine
 with Database(make_engine(sys.argv[1])).write():
     print("held", flush=True)
     time.sleep(60)
@@ -131,3 +131,10 @@ def test_a_writer_that_is_killed_holds_nobody_up(tmp_path: Path) -> None:
             holder.send_signal(signal.SIGKILL)
             holder.wait(10)
             assert waiting.result(5) == 1
+
+
+def test_what_keeps_a_connection_from_being_made_is_said(postgres_url: str) -> None:
+    database = Database(make_engine(postgres_url.replace("/postgres?", "/nowhere?")))
+    with pytest.raises(DatabaseUnavailable, match='database "nowhere" does not exist'), database.read() as session:
+        session.connection()
+    database.close()
