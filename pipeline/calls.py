@@ -42,9 +42,9 @@ class Answered:
 
     used: Used
     text: str = ""
-    cut: bool = False
     language: str | None = None
     vectors: tuple[list[float], ...] = ()
+    cut: bool = False
 
 
 def chat(
