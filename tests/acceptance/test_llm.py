@@ -46,7 +46,7 @@ def telegram() -> Iterator[FakeTelegram]:
 def world(tmp_path_factory: pytest.TempPathFactory, telegram: FakeTelegram) -> Iterator[tuple[FakeOpenAI, Stack]]:
     folder: Path = tmp_path_factory.mktemp("llm")
     with (
-        FakeOpenAI(chunk_delay=0.03) as provider,
+        FakeOpenAI(chunk_delay=0.1) as provider,
         running(
             folder / "data",
             OPENAI_API_KEY=provider.api_key,
