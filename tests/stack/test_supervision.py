@@ -116,8 +116,9 @@ def test_a_killed_part_is_started_again(driven: Driven) -> None:
 
 
 def test_a_part_that_cannot_run_is_tried_ever_more_slowly_and_for_ever(driven: Driven) -> None:
-    for pause in (1, 2, 3):
-        driven.wait_for(f"broken   | ended at once; starting again in {pause} s", seconds=20)
+    said = [f"broken   | ended at once; starting again in {pause} s" for pause in (1, 2, 3)]
+    driven.wait_for(said[-1], seconds=20)
+    assert [line for line in driven.lines() if "starting again in" in line and line.startswith("broken")][:3] == said
 
 
 def test_sigterm_ends_everything_even_the_deaf(driven: Driven) -> None:
