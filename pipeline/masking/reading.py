@@ -128,12 +128,7 @@ def _spoken(text: str) -> Iterator[Edit]:
             continue
         yield from groups
         # figures told one by one are one number
-        yield from (
-            Edit(
-                before.end, group.start, "" if (_is_single(before) and _is_single(group)) or before.read == "+" else " "
-            )
-            for before, group in pairwise(groups)
-        )
+        yield from (Edit(before.end, group.start, _link(before, group)) for before, group in pairwise(groups))
 
 
 def _link(before: Edit, group: Edit) -> str:
