@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,18 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
     get_settings.cache_clear()
     yield
     get_settings.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def closed_model_clients() -> Iterator[None]:
+    """LiteLLM keeps 200 clients, and leaves those beyond to the collector with their connections open."""
+    yield
+    if (litellm := sys.modules.get("litellm")) is not None and "in_memory_llm_clients_cache" in vars(litellm):
+        kept = litellm.in_memory_llm_clients_cache
+        for client in kept.cache_dict.values():
+            if not iscoroutinefunction(client.close):  # of the others none is ever used
+                client.close()
+        kept.flush_cache()
 
 
 @pytest.fixture(autouse=True, scope="session")
