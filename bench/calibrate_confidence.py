@@ -3,9 +3,10 @@
     python -m bench.calibrate_confidence FOLDER...
 
 A FOLDER holds one folder a set with ``kb.jsonl`` and ``queries.jsonl`` (row forms: docs/knowledge.md). Sets without dev
-or val rows are left out. ``bench/data`` is always among them: 90 Russian passages with 300 questions, written for
-this. The packaged calibration serves bases that are too small to train a head from, so large sets are asked with three
-phrasings an item. A set with answers is asked a second time as documents, without its questions. Besides each set's own
+or val rows are left out. ``bench/data`` is always among them, written for this: 90 Russian passages with 300 questions
+that mostly say it in other words, and 136 passages of 28 articles with 544 questions that are nearer to the text. The
+packaged calibration serves bases that are too small to train a head from, so large sets are asked with three phrasings
+an item. A set with answers is asked a second time as documents, without its questions. Besides each set's own
 questions, questions of the other sets are asked as ones the base cannot answer, and one phrasing an item is asked word
 for word.
 """
@@ -40,6 +41,9 @@ from storage.vectors.memory import MemoryStore
 
 FOREIGN, PHRASINGS, MOST_ASKED = 100, 3, 900
 GROUPS = ("latin", "cyrillic", "cyrillic_passage")
+#: How strongly the weights of the ranking are held back. Less ranks questions and answers better too, but made direct
+#: answers wrong three times as often on the dev rows of shop_ru.
+PENALTY = {"latin": 1.0, "cyrillic": 1.0, "cyrillic_passage": 0.1}
 OWN = Path(__file__).parent / "data"
 OUTPUT = Path(__file__).parents[1] / "pipeline" / "confidence.json"
 
@@ -72,7 +76,7 @@ def ask_set(
         put_items(database, items, source="calibration")
         store = MemoryStore()
         sync(database, store, "memory", embedder, "minilm")
-        fitted = Calibration(dict.fromkeys(GROUPS, (0.0,) * 9), dict.fromkeys(GROUPS, (0.0,) * 15), {}, 1.0)
+        fitted = Calibration(dict.fromkeys(GROUPS, (0.0,) * 10), dict.fromkeys(GROUPS, (0.0,) * 16), {}, 1.0)
         searcher = KnowledgeSearcher(database, lambda _: store, embedder, "minilm", fitted=fitted)
         asked = []
         for text, gold, weight, real in rows:
@@ -106,7 +110,9 @@ def ask_everything(folders: list[Path]) -> list[Asked]:
     return asked
 
 
-def fit_group(asked: Sequence[Asked]) -> tuple[tuple[float, ...], tuple[float, ...], list[tuple[float, bool, float]]]:
+def fit_group(
+    group: str, asked: Sequence[Asked]
+) -> tuple[tuple[float, ...], tuple[float, ...], list[tuple[float, bool, float]]]:
     """Ranking and answering weights of one group, and (confidence, right, weight) of what customers asked."""
     answerable = [a for a in asked if any(c.id in a.gold for c in a.candidates)]
     most = max(len(a.candidates) for a in answerable)
@@ -117,7 +123,7 @@ def fit_group(asked: Sequence[Asked]) -> tuple[tuple[float, ...], tuple[float, .
         features[row, : len(a.candidates)] = [candidate_features(c) for c in a.candidates]
         features[row, len(a.candidates) :] = features[row, : len(a.candidates)].min(axis=0) - 1.0
         chosen[row] = next(i for i, c in enumerate(a.candidates) if c.id in a.gold)
-    ranking = fit_choice([features[:, :, i] for i in range(width)], chosen)
+    ranking = fit_choice([features[:, :, i] for i in range(width)], chosen, penalty=PENALTY[group])
     partial = Calibration(dict.fromkeys(GROUPS, ranking), {}, {}, 1.0)
     ranked = [partial.rank(a.question, a.candidates) for a in asked]
     right = [order[0][0].id in a.gold for a, order in zip(asked, ranked, strict=True)]
@@ -141,7 +147,7 @@ def main() -> None:
     ranking, answering, points = {}, {}, {}
     for group in GROUPS:
         own = [a for a in asked if a.group == group]
-        ranking[group], answering[group], scored = fit_group(own)
+        ranking[group], answering[group], scored = fit_group(group, own)
         right = sum(ok for _, ok, _ in scored) / max(sum(bool(a.gold) for a in own if a.real), 1)
         print(f"{group}: {len(own)} questions, best is right {right:.3f}")
         sure, ok, weight = (np.array(column) for column in zip(*scored, strict=True))

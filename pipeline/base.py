@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Select, Table, select
 from sqlmodel import Session
 
-from storage.lexical import Features, LexicalIndex, Scores
+from storage.lexical import Features, LexicalIndex, Question, Scores
 from storage.models import KnowledgeItem, KnowledgePhrase
 from storage.slips import Slips
 from storage.words import normalise
@@ -81,9 +81,9 @@ class Base:
     #: What was counted of a text is kept for the next revision: an edit then costs no more than what it changed.
     counted: dict[str, Features] = field(repr=False)
 
-    def similarities(self, question: Features) -> list[Scores]:
-        """Six similarities of every item, each of shape (items,): of stems and letters with its phrasings, with the
-        item as a whole, and with the best sentence of its answer."""
+    def similarities(self, question: Question) -> list[Scores]:
+        """Seven similarities of every item, each of shape (items,): of stems and letters with its phrasings, with the
+        item as a whole, and with the best sentence of its answer; and of the words the glossary does not list."""
         own, whole, parts = (index.scores(question) for index in (self.phrases, self.items, self.parts))
         best = [np.maximum.reduceat(scores, self._first_texts) for scores in own]
         best += whole
@@ -92,7 +92,7 @@ class Base:
             if len(self._first_sentences):
                 found[self._with_answer] = np.maximum.reduceat(scores, self._first_sentences)
             best.append(found)
-        return best
+        return [*best, self.items.unlisted(question)]
 
     def count_texts(self, seen: NDArray[np.bool_]) -> int:
         """Texts of the items that are seen, one boolean an item."""

@@ -67,6 +67,7 @@ def candidate_features(candidate: Candidate) -> list[float]:
         candidate.whole_letters,
         candidate.part_stems,
         candidate.part_letters,
+        candidate.unlisted,
         float(candidate.exact),
     ]
 

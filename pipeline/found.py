@@ -12,7 +12,8 @@ class Candidate:
 
     ``dense``: cosine of its nearest text; ``near``: mean over its nearest ones. ``stems`` and ``letters``: of its
     phrasings (or passage); ``whole_…``: of its phrasings and answer together; ``part_…``: of the best sentence of its
-    answer. ``exact``: a phrasing has the same words. ``known``: share of the question's words that the base has.
+    answer. ``unlisted``: of the words of a Russian question that the glossary does not list, mostly names and terms.
+    ``exact``: a phrasing has the same words. ``known``: share of the question's words that the base has.
     ``source``, ``heading`` and ``page`` are of a document passage: what is cited.
     """
 
@@ -28,6 +29,7 @@ class Candidate:
     whole_letters: float
     part_stems: float
     part_letters: float
+    unlisted: float
     exact: bool
     passage: bool
     known: float

@@ -29,7 +29,7 @@ from ragline.settings import Settings
 from storage import heads, knowledge
 from storage.embedder.base import Embedder, encode_layers
 from storage.index import LiveIndex, coming_index, count_texts, is_complete, live_index
-from storage.lexical import Features, best_rows
+from storage.lexical import Question, best_rows
 from storage.session import Database
 from storage.vectors import make_store
 from storage.vectors.base import CollectionMissing, Hit, StoreUnavailable, VectorStore
@@ -41,7 +41,7 @@ from storage.words import normalise
 NEAREST = 50
 #: Items taken from each kind of words, and from the head.
 FROM_WORDS, FROM_HEAD = 25, 10
-_UNWEIGHED = [0.0] * 6
+_UNWEIGHED = [0.0] * 7
 #: Questions of other threads that are searched for at once.
 BATCH = 16
 #: Questions whose findings are kept until the base changes: some 10 kB each.
@@ -195,7 +195,7 @@ class KnowledgeSearcher:
         for row, score in rows:
             dense.setdefault(base.owners[row], (score, row))
         # Where the head knows every item, it has weighed the words itself.
-        features = None if snapshot.covered else Features.of(question)
+        features = None if snapshot.covered else Question.of(question)
         words = [] if features is None else base.similarities(features)
         if not seen.all():
             words = [scores * seen for scores in words]
@@ -234,6 +234,7 @@ class KnowledgeSearcher:
                     whole_letters=own[3],
                     part_stems=own[4],
                     part_letters=own[5],
+                    unlisted=own[6],
                     exact=item_row in same,
                     passage=text.passage,
                     known=known,

@@ -34,7 +34,7 @@ class Glossary:
         self._known: dict[str, str] = {}
         self._phrases: dict[tuple[str, ...], str] = {}
         self._near: dict[str, list[str]] = {}
-        self._words: dict[str, str] = {}
+        self._words: dict[str, str | None] = {}
         for line in lines:
             english, _, russian = line.rstrip("\n").partition("\t")
             meaning = "" if english == NOTHING else english
@@ -57,14 +57,24 @@ class Glossary:
         if not _CYRILLIC.search(text):
             return text
         read = self._read(text)
-        return " ".join(word for found, gloss in read if (word := found if gloss is None else gloss)) or text
+        english = [found if gloss is None and not _CYRILLIC.search(found) else gloss for found, gloss in read]
+        return " ".join(filter(None, english)) or text
 
     def glosses(self, text: str) -> list[str]:
         """The English glosses of the Russian words of a text, in order."""
         return [gloss for _, gloss in self._read(text) if gloss] if _CYRILLIC.search(text) else []
 
+    def telling(self, text: str) -> tuple[list[str], list[str]]:
+        """The words of a Russian text that say something; and those of them nobody listed: names, terms, numbers."""
+        read = [(found.split(), gloss) for found, gloss in self._read(text)] if _CYRILLIC.search(text) else []
+        return (
+            [word for words, gloss in read for word in words if gloss != ""],
+            [word for words, gloss in read for word in words if gloss is None],
+        )
+
     def _read(self, text: str) -> Iterator[tuple[str, str | None]]:
-        """The words and set phrases of a text, each with its gloss: empty if it says nothing; None for Latin words."""
+        """The words and set phrases of a text, each with its gloss: empty if it says nothing; None if nobody listed it,
+        as no Latin word is."""
         words = normalise(text).split()
         forms = [_form(word) for word in words]
         place = 0
@@ -72,24 +82,27 @@ class Glossary:
             sizes = range(min(LONGEST, len(words) - place), 1, -1)
             size = next((n for n in sizes if tuple(forms[place : place + n]) in self._phrases), 1)
             phrase = tuple(forms[place : place + size])
-            yield words[place], self._phrases[phrase] if size > 1 else self._gloss(words[place])
+            found = " ".join(words[place : place + size])
+            yield found, self._phrases[phrase] if size > 1 else self._gloss(found)
             place += size
 
     def _gloss(self, word: str) -> str | None:
         if not _CYRILLIC.search(word):
             return None
-        if (known := self._words.get(word)) is None:
+        try:
+            return self._words[word]
+        except KeyError:
             if len(self._words) >= REMEMBERED:
                 self._words.clear()
             known = self._words[word] = self._look_up(word)
-        return known
+            return known
 
-    def _look_up(self, word: str) -> str:
-        """The gloss of a Russian word; empty for a word nobody listed."""
+    def _look_up(self, word: str) -> str | None:
+        """The gloss of a Russian word; None for a word nobody listed."""
         forms = [stem(word), *map(stem, _dictionary_forms(word))]
         known = next((form for form in forms if form in self._known), None)
         known = known or next((near for form in forms if (near := self._one_slip_away(form))), None)
-        return self._known[known] if known else ""
+        return self._known[known] if known else None
 
     def _one_slip_away(self, form: str) -> str | None:
         """The likeliest known stem that has one letter less, more or other, or two swapped."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.gloss import glossary
-from storage.words import ngrams, stems
+from storage.words import ngrams, stem, stems
 
 #: Features are numbered by a hash: no vocabulary has to be kept, and one in a thousand shares its number.
 BUCKETS = 1 << 20
@@ -61,6 +61,21 @@ class Features:
         return cls(Counted.of(stems(text) + stems(" ".join(glossary().glosses(text)))), Counted.of(ngrams(text)))
 
 
+@dataclass(frozen=True)
+class Question(Features):
+    """What a question asks the texts for: beside its features the stems of the Russian words that say something, and of
+    those the glossary does not list, which are mostly names and terms: an English model reads nothing of them."""
+
+    telling: Counted
+    unlisted: Counted
+
+    @classmethod
+    def of(cls, text: str) -> Question:
+        telling, unlisted = (Counted.of([stem(word) for word in words]) for words in glossary().telling(text))
+        features = Features.of(text)
+        return cls(features.stems, features.letters, telling, unlisted)
+
+
 class _Space:
     """Inverted lists over one kind of feature."""
 
@@ -96,6 +111,15 @@ class _Space:
 
     def scores(self, text: Counted) -> Scores:
         """Similarity (0 to 1) of a text with every text, shape (texts,)."""
+        total, norm = self._sum(text)
+        return total / np.float32(max(norm if self._bm25 else math.sqrt(norm), 1e-9))
+
+    def share(self, part: Counted, whole: Counted) -> Scores:
+        """How much of the ``whole`` of a text every text has in the words of a ``part`` of it; by BM25, 0 to 1."""
+        return self._sum(part)[0] / np.float32(max(self._sum(whole)[1], 1e-9))
+
+    def _sum(self, text: Counted) -> tuple[Scores, float]:
+        """The weights of a text's features in every text, and what they add up to in the text itself."""
         total, norm = np.zeros(self._size, dtype=np.float32), 0.0
         for feature, count in zip(text.numbers.tolist(), text.counts.tolist(), strict=True):
             place = self._place.get(feature)
@@ -109,7 +133,7 @@ class _Space:
                 continue
             weights = self._weights[start:end]
             np.add.at(total, self._rows[start:end], weights if often == 1 else weights * np.float32(often))
-        return total / np.float32(max(norm if self._bm25 else math.sqrt(norm), 1e-9))
+        return total, norm
 
     def known(self, text: Counted) -> float:
         """The share of the text's features that some text of the space has."""
@@ -132,6 +156,10 @@ class LexicalIndex:
     def scores(self, text: Features) -> tuple[Scores, Scores]:
         """Similarities by stems and by letters with every text, in the order they were given."""
         return self._stems.scores(text.stems), self._letters.scores(text.letters)
+
+    def unlisted(self, question: Question) -> Scores:
+        """How much of the question every text has in the words that the glossary does not list."""
+        return self._stems.share(question.unlisted, question.telling)
 
     def known(self, text: Features) -> float:
         """The share of the text's stems that the base knows."""

@@ -12,7 +12,7 @@ import pytest
 
 from storage.embedder.minilm import MiniLm
 from storage.gloss import Glossary, glossary
-from storage.lexical import Features, LexicalIndex
+from storage.lexical import Features, LexicalIndex, Question
 from storage.words import normalise, stem
 
 LINES = ["return money\tвернуть_деньги манибэк", "-\tи же", "deliver\tдоставить доставка", "cat\tкот кошка"]
@@ -58,8 +58,26 @@ def test_synonyms_share_a_feature() -> None:
     assert stems[0] > 0.3 > stems[1]
 
 
+def test_names_and_terms_the_glossary_does_not_list_are_told_from_words_that_say_nothing() -> None:
+    telling, unlisted = Glossary(LINES).telling("И верните деньги же за «Лорелею» на iPhone 7")
+    assert telling == ["верните", "деньги", "за", "лорелею", "на", "iphone", "7"]
+    assert unlisted == ["за", "лорелею", "на", "iphone", "7"]
+    _, unlisted = glossary().telling("Кто придумал легенду о Лорелее?")
+    assert unlisted == ["лорелее"]
+
+
+def test_a_text_counts_for_the_unlisted_words_it_has() -> None:
+    texts = ["Легенду о любви сочинили в деревне", "Песня о Лорелее: её сложил поэт Брентано", "Поэт жил в деревне"]
+    index = LexicalIndex([Features.of(text) for text in texts], whole=True)
+    found = index.unlisted(Question.of("Кто придумал легенду о Лорелее?"))
+    assert 0 < found[1] < 1
+    assert found[[0, 2]].tolist() == [0, 0]
+    assert not index.unlisted(Question.of("Who invented Lorelei?")).any()
+
+
 def test_english_is_left_alone() -> None:
     assert glossary().glosses("Where is my order?") == []
+    assert glossary().telling("Where is my order?") == ([], [])
 
 
 def test_many_threads_read_at_once() -> None:
