@@ -1,7 +1,8 @@
 """Trains the head (:mod:`pipeline.head`) from the phrasings of the base, and calibrates it without labelled questions.
 
 For calibration phrasings are kept from the training and asked as questions the base answers, and whole items are kept
-from it and their phrasings asked as questions it cannot answer. What is true of those is what the confidence promises.
+from it and their phrasings asked as questions it cannot answer; so are those of ``elsewhere.txt``, which are about
+anything but a company's business. What is true of those is what the confidence promises.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +52,8 @@ FOLDS, KEPT_OUT = 2, 0.15
 #: The share of questions taken to have no answer in the base and yet to be as near to it as an item kept out is. Such
 #: are the hard ones: about half of what customers ask in vain is farther away and costs the confidence nothing.
 UNANSWERABLE = 0.12
+#: A question from elsewhere that is as near as this (a cosine) to some phrasing may be answered by the base after all.
+ANSWERED_AFTER_ALL = 0.6
 #: Nearest phrasings looked at, as in a search.
 NEAREST = 50
 BATCH = 512
@@ -106,10 +110,11 @@ def choose(phrasings: Sequence[tuple[str, str]], *, seed: int = 0) -> list[tuple
     return chosen
 
 
-def train(rows: Rows, embedder: str) -> Head:
-    """A head trained from ``rows`` and calibrated on what its folds kept out."""
+def train(rows: Rows, elsewhere: Rows, embedder: str) -> Head:
+    """A head trained from ``rows`` and calibrated on what its folds kept out, and on questions from ``elsewhere``."""
     dice = np.random.default_rng(0)
-    tried = [_try(rows, *split) for split in _splits(rows.labels, dice)]
+    far = elsewhere.take((elsewhere.vectors @ rows.vectors.T).max(axis=1) < ANSWERED_AFTER_ALL)
+    tried = [_try(rows, *split, far) for split in _splits(rows.labels, dice)]
     fusion = _fit_fusion(tried)
     answering, points, grounded = _calibrate(tried, fusion)
     return _fit(rows, embedder, fusion, answering, points, grounded)
@@ -199,23 +204,29 @@ class _Tried:
 
     evidence: Evidence
     label: int
+    far: bool
 
 
-def _try(rows: Rows, unknown: NDArray[np.bool_], asked: NDArray[np.bool_]) -> list[_Tried]:
+def _try(rows: Rows, unknown: NDArray[np.bool_], asked: NDArray[np.bool_], far: Rows) -> list[_Tried]:
     kept = rows.take(~unknown & ~asked)
     head = _fit(kept, "", Fusion(1, 1, 1))
-    tried: list[_Tried] = []
-    questions = np.flatnonzero(unknown | asked)
-    for start in range(0, len(questions), BATCH):
-        batch = questions[start : start + BATCH]
-        cosines = rows.vectors[batch] @ kept.vectors.T
+    near = rows.take(unknown | asked)
+    labels = [head.index.get(near.names[label], -1) for label in near.labels]
+    tried = [_Tried(found, label, far=False) for found, label in zip(_ask(head, kept, near), labels, strict=True)]
+    return tried + [_Tried(found, -1, far=True) for found in _ask(head, kept, far)]
+
+
+def _ask(head: Head, kept: Rows, questions: Rows) -> list[Evidence]:
+    """What a head that was trained from ``kept`` says of each question."""
+    found: list[Evidence] = []
+    for start in range(0, len(questions.texts), BATCH):
+        cosines = questions.vectors[start : start + BATCH] @ kept.vectors.T
         most = min(NEAREST, cosines.shape[1])
         nearest = np.argpartition(-cosines, most - 1, axis=1)[:, :most]
-        for i, row in enumerate(batch):
-            hits = [(int(kept.labels[j]), float(cosines[i, j])) for j in nearest[i]]
-            label = -1 if unknown[row] else head.index[rows.names[rows.labels[row]]]
-            tried.append(_Tried(head.evidence(rows.texts[row], head.read(rows.layers[row]), hits), label))
-    return tried
+        for i, own in enumerate(nearest):
+            hits = [(int(kept.labels[j]), float(cosines[i, j])) for j in own]
+            found.append(head.evidence(questions.texts[start + i], head.read(questions.layers[start + i]), hits))
+    return found
 
 
 def _fit_fusion(folds: Sequence[Sequence[_Tried]]) -> Fusion:
@@ -241,19 +252,21 @@ def _calibrate(folds: Sequence[Sequence[_Tried]], fusion: Fusion) -> tuple[tuple
     right = [first == one.label for first, one in zip(best, tried, strict=True)]
     features = [answer_features(one.evidence, own, first) for one, own, first in zip(tried, logits, best, strict=True)]
     # What tells the answerable from the others is learned from as many of each, the probability from their true shares.
-    slopes = fit_logistic(features, right, _weigh(tried, 0.5))
-    weights = _weigh(tried, UNANSWERABLE)
+    slopes = fit_logistic(features, right, _weigh(tried, 0.5, apart=False))
+    weights = _weigh(tried, UNANSWERABLE, apart=True)
     scale, shift = fit_logistic([[dot(slopes, own)] for own in features], right, weights)
     answering = (*(scale * slope for slope in slopes[:-1]), scale * slopes[-1] + shift)
     confidence = np.array([sigmoid(dot(answering, own)) for own in features])
     return answering, operating_points(confidence, np.array(right), np.array(weights)), 0.3
 
 
-def _weigh(tried: Sequence[_Tried], unanswerable: float) -> list[float]:
-    """A weight for each question, under which those without an answer have this share."""
-    answerable = sum(one.label >= 0 for one in tried)
-    share = unanswerable / (1 - unanswerable) * answerable / max(len(tried) - answerable, 1)
-    return [1.0 if one.label >= 0 else share for one in tried]
+def _weigh(tried: Sequence[_Tried], unanswerable: float, *, apart: bool) -> list[float]:
+    """A weight for each question, under which those without an answer have this share beside those with one; ``apart``:
+    the near ones and the far ones have it each."""
+    kinds = [None if one.label >= 0 else apart and one.far for one in tried]
+    counts = Counter(kinds)
+    odds = unanswerable / (1 - unanswerable)
+    return [1.0 if kind is None else odds * counts[None] / counts[kind] for kind in kinds]
 
 
 def operating_points(confidence: NDArray[np.float64], right: NDArray[np.bool_], weights: NDArray[np.float64]) -> Points:
@@ -264,6 +277,11 @@ def operating_points(confidence: NDArray[np.float64], right: NDArray[np.bool_], 
         mass = float(weights[above].sum())
         points.append((float(threshold), float(weights[above & ~right].sum()) / mass if mass else 0.0))
     return tuple(points)
+
+
+def elsewhere() -> list[str]:
+    """Questions, Russian and English, that hardly any company's base answers."""
+    return files("pipeline").joinpath("elsewhere.txt").read_text(encoding="utf-8").splitlines()
 
 
 def bring_up_to_date(database: Database, embedder: Embedder, encoded: Encoded | None = None) -> Head | None:
@@ -283,13 +301,15 @@ def bring_up_to_date(database: Database, embedder: Embedder, encoded: Encoded | 
         heads.put(database, revision, embedder.name, b"")
         log.info("head_not_trained", phrasings=len(phrasings), reason="too few items with enough phrasings")
         return None
-    items, texts = [item for item, _ in chosen], [text for _, text in chosen]
+    items, texts, far = [item for item, _ in chosen], [text for _, text in chosen], elsewhere()
     names = tuple(dict.fromkeys(items))
     number = {name: i for i, name in enumerate(names)}
-    vectors, layers = (encoded or Encoded()).encode(embedder, texts)
-    half = time.perf_counter()
+    vectors, layers = (encoded or Encoded()).encode(embedder, [*texts, *far])
+    half, own = time.perf_counter(), len(texts)
     labels = np.array([number[item] for item in items], dtype=np.int64)
-    head = train(Rows(texts, count_features(texts), vectors, layers, labels, names), embedder.name)
+    rows = Rows(texts, count_features(texts), vectors[:own], layers[:own], labels, names)
+    none = np.zeros(len(far), dtype=np.int64)
+    head = train(rows, Rows(far, count_features(far), vectors[own:], layers[own:], none, ("",)), embedder.name)
     stored = head.to_bytes()
     heads.put(database, revision, embedder.name, stored)
     log.info(

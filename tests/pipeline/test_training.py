@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 from pipeline.encoded import Encoded
 from pipeline.head import Head
 from pipeline.search import FRESH, KnowledgeSearcher
-from pipeline.training import PHRASINGS, bring_up_to_date, choose
+from pipeline.training import PHRASINGS, bring_up_to_date, choose, elsewhere
 from storage import heads, index, knowledge, migrate
 from storage.embedder import make_embedder
 from storage.embedder.base import Vectors
-from storage.knowledge_files import ItemRow
+from storage.knowledge_files import ItemRow, read_file
 from storage.session import Database, make_engine
 from storage.vectors.memory import MemoryStore
 
@@ -86,6 +87,29 @@ def test_a_running_searcher_takes_up_a_new_head_and_tells_known_from_unknown(wor
         for question in ("what is the tallest mountain", "who won the match", "recipe for borscht", "is it raining")
     )
     assert inside > outside
+
+
+def test_a_small_base_is_not_sure_of_what_is_about_anything_else(tmp_path: Path) -> None:
+    """Learned from the demonstration base, whose items are near to each other: one kept out teaches little of this."""
+    world = World(tmp_path)
+    world.put(*read_file(files("ragline.demo") / "demo.jsonl").items)
+    assert bring_up_to_date(world.database, world.embedder) is not None
+    searcher = world.searcher()
+    foreign = ["What is the capital of Australia?", "Столица Австралии?", "Who discovered penicillin?", "Как похудеть?"]
+    foreign += [
+        "How much does an elephant weigh?",
+        "Сколько планет в Солнечной системе?",
+        "what is 2+2",
+        "Кто такой Пушкин?",
+    ]
+    assert not set(foreign) & set(elsewhere())
+    for question in foreign:
+        found = searcher.search(question)
+        assert found.confidence < min(0.7, found.thresholds.direct), question
+    for question in ("Сколько времени занимает доставка?", "what are your opening hours"):
+        found = searcher.search(question)
+        assert found.confidence >= found.thresholds.direct, question
+    world.database.close()
 
 
 def test_an_item_newer_than_the_head_is_found_and_one_that_is_gone_is_not(world: World) -> None:
