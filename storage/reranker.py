@@ -62,7 +62,7 @@ class _CrossEncoder:
         from sentence_transformers import CrossEncoder
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         torch.set_num_threads(threads or available_cores())
         try:
             self._model: Any = CrossEncoder(str(folder), device="cpu", local_files_only=True)
@@ -77,7 +77,7 @@ class _CrossEncoder:
         self._lock = threading.Lock()
 
     def scores(self, question: str, texts: Sequence[str]) -> Scores:
-        # A fast tokenizer cannot be used by two threads at once; one call has all the cores anyway.
+        # One call has all the cores: several at once would wait for each other, each with a batch in memory.
         with self._lock:
             found = self._model.predict(
                 [(question, text) for text in texts], activation_fn=self._probability, show_progress_bar=False
