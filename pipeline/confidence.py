@@ -125,14 +125,21 @@ def rank(
     if len(same) == 1:
         scores[same[0]] = max(SAME_WORDS, *scores.values())
     ranked = sorted(candidates, key=lambda c: (c.id not in same, -scores[c.id], c.id))
-    own = fitted.operating_points[group_of(question, ranked[0])], fitted.grounded
-    if head is not None and ranked[0].id in head.index:
-        own = head.operating_points, head.grounded
     return Found(
         ranked=tuple((c, round(scores[c.id], 6)) for c in ranked),
         confidence=round(scores[ranked[0].id], 6),
-        thresholds=Thresholds.of(*own, max_wrong_direct),
+        thresholds=thresholds_for(question, ranked[0], fitted=fitted, head=head, max_wrong_direct=max_wrong_direct),
     )
+
+
+def thresholds_for(
+    question: str, first: Candidate, *, fitted: Calibration, head: Head | None, max_wrong_direct: float
+) -> Thresholds:
+    """The thresholds that count where ``first`` is the first item: those of the head or of the group that ranked it."""
+    own = fitted.operating_points[group_of(question, first)], fitted.grounded
+    if head is not None and first.id in head.index:
+        own = head.operating_points, head.grounded
+    return Thresholds.of(*own, max_wrong_direct)
 
 
 @lru_cache(maxsize=1)

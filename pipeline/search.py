@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from sqlmodel import Session
 
 from pipeline.base import Base, read_base
-from pipeline.confidence import Calibration, calibration, rank
+from pipeline.confidence import Calibration, calibration, rank, thresholds_for
 from pipeline.embedders import open_embedder
 from pipeline.found import Candidate, Found
 from pipeline.head import Array, Head, near_scores
 from pipeline.index_models import IndexModels
+from pipeline.reranking import Reranking, make_reranking
 from ragline.batching import Batched
 from ragline.clock import utcnow
 from ragline.logs import get_logger
@@ -125,17 +126,19 @@ class KnowledgeSearcher:
         load: Callable[[LiveIndex], Embedder] | None = None,
         fitted: Calibration | None = None,
         max_wrong_direct: float = 0.02,
+        reranking: Reranking | None = None,
     ) -> None:
         """``first_store`` is where the first index will be, for :meth:`warm_up` before there is one.
 
         ``load`` opens the model of an index that ``embedder`` did not make; without it such an index is an error.
         ``fitted`` defaults to the calibration in the package; ``max_wrong_direct``: the share of direct answers that
-        may be wrong, which the thresholds follow from.
+        may be wrong, which the thresholds follow from. ``reranking`` reads the best candidates anew.
         """
         self._database, self._store, self._first = database, store, embedder
         self._models = IndexModels(embedder, load or (lambda _: embedder), setting)
         self._first_store = first_store
         self._fitted, self._max_wrong_direct = fitted or calibration(), max_wrong_direct
+        self._reranking = reranking
         self._lock = threading.Lock()
         self._near: Batched[tuple[str, int], _Nearest] = Batched(self._nearest, most=BATCH)
         self._snapshot: _Snapshot | None = None
@@ -144,6 +147,8 @@ class KnowledgeSearcher:
     def warm_up(self) -> None:
         snapshot = self._current()
         encode_layers(snapshot.embedder, ["warm-up"])
+        if self._reranking is not None:
+            self._reranking.warm_up()
         live = snapshot.live
         if name := live.store if live else self._first_store:
             with suppress(StoreUnavailable):  # the first search will say so
@@ -174,8 +179,19 @@ class KnowledgeSearcher:
                 read=read,
                 max_wrong_direct=self._max_wrong_direct,
             )
+            if self._reranking is not None and known.ranked:
+                known = self._rerank(self._reranking, snapshot.head, meant, known)
             snapshot.remember(asked, known)
         return known
+
+    def _rerank(self, reranking: Reranking, head: Head | None, question: str, found: Found) -> Found:
+        """``found`` with its best candidates in the model's order, and the thresholds of what is first then."""
+        ranked = reranking(question, found.ranked)
+        first, confidence = ranked[0]
+        limits = thresholds_for(
+            question, first, fitted=self._fitted, head=head, max_wrong_direct=self._max_wrong_direct
+        )
+        return Found(ranked, confidence, limits)
 
     def look(self, question: str) -> tuple[str, list[Candidate]]:
         """The question as it was meant, and its candidates as they are, for fitting."""
@@ -399,4 +415,5 @@ def make_searcher(settings: Settings, database: Database, *, threads: int = 1) -
         first_store=settings.knowledge.store,
         load=load,
         max_wrong_direct=settings.knowledge.max_wrong_direct,
+        reranking=make_reranking(settings),
     )

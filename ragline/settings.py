@@ -152,6 +152,10 @@ class KnowledgeSettings(Group):
     passage_prefix: str | None = Field(
         None, description="Put before a text of the base that is embedded; default: what the model itself names."
     )
+    reranker: str | None = Field(
+        None, description="Model that reads the best candidates anew: a CrossEncoder's name or path; none: off."
+    )
+    rerank_top: int = Field(10, ge=2, le=50, description="Candidates that the re-ranking model reads.")
     top_k: int = Field(5, ge=1, le=50, description="Passages handed to the answer step.")
     max_wrong_direct: float = Field(0.02, gt=0, lt=1, description="Share of direct answers that may be wrong.")
     train_period: PositiveDuration = Field(

@@ -36,10 +36,11 @@ def _warm_up(sender: Any = None, **_: Any) -> None:
     queues, runtime = _queues(sender), get_runtime()
     try:
         check_folder(runtime.settings.prompts.folder, accounts_of(runtime.settings.channels))
+        searcher = runtime.searcher if "cpu" in queues else None
     except ConfigurationError as error:
         raise SystemExit(str(error)) from error  # Celery would log any other error and go on
-    if "cpu" in queues:
-        runtime.searcher.warm_up()
+    if searcher is not None:
+        searcher.warm_up()
     if "io" in queues:
         for channel, accounts in runtime.settings.channels.items():
             for account in accounts:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pipeline import training
 from pipeline.llm import UNMETERED, LanguageModel
+from pipeline.reranking import make_reranking
 from pipeline.run import Asked, ask
 from pipeline.search import KnowledgeSearcher
 from pipeline.spending import Meter
@@ -56,6 +57,7 @@ class Base:
             self.embedder,
             knowledge.embedder,
             max_wrong_direct=knowledge.max_wrong_direct,
+            reranking=make_reranking(self.settings),
         )
         made.warm_up()
         return made

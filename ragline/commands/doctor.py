@@ -30,6 +30,7 @@ from ragline.stack.ports import web_address
 from storage import gloss, index, knowledge, migrate
 from storage.embedder import full_name
 from storage.embedder.language import MOSTLY, MULTILINGUAL, READABLE, cyrillic_share, pieces_per_word
+from storage.reranker import make_reranker
 from storage.session import Database, DatabaseUnavailable, make_engine
 from storage.spending import limits_of
 from storage.spending_report import Budgeted, budgets
@@ -92,6 +93,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _redis(settings, running)
     yield from _chroma(settings, running)
     yield from _store(settings)
+    yield from _reranker(settings)
     if running:
         yield _ingress(web_address(settings.host, running.port))
     yield from _channels(settings)
@@ -245,6 +247,19 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding("vector store", "fail", str(error), f"check the address of {name} and its server")
     else:
         yield Finding("vector store", "ok", f"{name} answers")
+
+
+def _reranker(settings: Settings) -> Iterator[Finding]:
+    """The re-ranking model, where one is named: loaded as a worker would load it."""
+    name = settings.knowledge.reranker
+    if not name:
+        return
+    try:
+        make_reranker(name)
+    except ConfigurationError as error:
+        yield Finding("re-ranking model", "fail", str(error), "mend knowledge.reranker, or leave it out")
+    else:
+        yield Finding("re-ranking model", "ok", f"{name} reads {settings.knowledge.rerank_top} candidates a question")
 
 
 def _ingress(home: str) -> Finding:

@@ -141,6 +141,8 @@ def _absolute(settings: Settings) -> dict[str, str]:
         found["DATABASE_URL"] = url.render_as_string(hide_password=False)
     if Path(settings.knowledge.embedder).exists():
         found["RAGLINE__KNOWLEDGE__EMBEDDER"] = str(Path(settings.knowledge.embedder).resolve())
+    if settings.knowledge.reranker and Path(settings.knowledge.reranker).exists():
+        found["RAGLINE__KNOWLEDGE__RERANKER"] = str(Path(settings.knowledge.reranker).resolve())
     if settings.prompts.folder:
         found["RAGLINE__PROMPTS__FOLDER"] = str(settings.prompts.folder.resolve())
     return found

@@ -66,14 +66,17 @@ def open_model(model: str, *, threads: int = 0, prefixes: Prefixes | None = None
     return _Prefixed(name, about["dimensions"], encoder, query, passage)
 
 
-def find_model(model: str) -> Path:
-    """The folder of a model, downloaded first where it is a name and not there yet (unless ``HF_HUB_OFFLINE=1``)."""
+def find_model(model: str, setting: str = "knowledge.embedder") -> Path:
+    """The folder of a model, downloaded first where it is a name and not there yet (unless ``HF_HUB_OFFLINE=1``).
+
+    ``setting`` is what errors name.
+    """
     if Path(model).is_dir():
         if not (Path(model) / "config.json").exists() and not (Path(model) / "modules.json").exists():
-            raise ConfigurationError(f"knowledge.embedder: {model} holds no sentence-transformers model")
+            raise ConfigurationError(f"{setting}: {model} holds no sentence-transformers model")
         return Path(model).resolve()
     if model.startswith((".", "/", "~")):
-        raise ConfigurationError(f"knowledge.embedder: there is no folder {model}")
+        raise ConfigurationError(f"{setting}: there is no folder {model}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -81,7 +84,7 @@ def find_model(model: str) -> Path:
         return Path(snapshot_download(model, allow_patterns=list(FILES)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigurationError(
-            f"the embedding model {model!r} is neither a folder nor a model that can be downloaded "
+            f"{setting}: {model!r} is neither a folder nor a model that can be downloaded "
             f"({type(error).__name__}); give the path of a folder that holds it"
         ) from error
 

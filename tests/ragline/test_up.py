@@ -69,11 +69,13 @@ def test_what_an_earlier_start_left_unindexed_is_indexed(data: Path, indexed: bo
 
 
 def test_parts_are_handed_the_files_of_the_working_folder(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "ragline.yaml").write_text("database_url: sqlite:///shop.sqlite3\n")
+    (tmp_path / "ragline.yaml").write_text("database_url: sqlite:///shop.sqlite3\nknowledge: {reranker: model}\n")
+    (tmp_path / "model").mkdir()
     (tmp_path / ".env").write_text("RAGLINE_QUIET_WINDOW=3\n")
     parts(data)
     assert os.environ["RAGLINE_CONFIG"] == str(tmp_path / "ragline.yaml")
     assert os.environ["DATABASE_URL"] == f"sqlite:///{tmp_path}/shop.sqlite3"
+    assert os.environ["RAGLINE__KNOWLEDGE__RERANKER"] == str(tmp_path / "model")
     assert os.environ["RAGLINE_QUIET_WINDOW"] == "3"
     assert (tmp_path / "shop.sqlite3").exists()
 
