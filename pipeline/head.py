@@ -2,7 +2,8 @@
 
 A linear classifier on the embedding model's hidden layers, another on words and letters, and the nearest phrasings are
 added as logits; a logistic model then turns what they say of the best item into the probability that it answers
-(Platt scaling, https://en.wikipedia.org/wiki/Platt_scaling), fitted on phrasings and items kept from the training.
+(Platt scaling, https://en.wikipedia.org/wiki/Platt_scaling), fitted on phrasings and items kept from the training, and
+on questions from elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from storage.lexical import number
 from storage.words import ngrams, stems
 
-#: Version of the stored form; a head of another version is trained anew.
+#: Version of the stored form: another one is not read, and a training is due then.
 FORMAT = 2
 #: Nearest phrasings of an item whose mean similarity counts: one alone may be a chance neighbour.
 NEAR = 5

@@ -40,8 +40,8 @@ class Reranking:
         if not (np.isfinite(shares).all() and shares.sum() > 0):
             return ranked
         after = np.round(np.minimum(min(1.0, before.sum()) * shares / shares.sum(), before[0]), 6).tolist()
-        # The very words of several items come first here, too; ids break ties, so that the order is stable.
-        order = sorted(range(len(read)), key=lambda i: (not read[i][0].exact, -shares[i], read[i][0].id))
+        # The very words of several items come first here, too; those that share nothing keep their order.
+        order = sorted(range(len(read)), key=lambda i: (not read[i][0].exact, -shares[i]))
         least = min(after)
         return (*((read[i][0], after[i]) for i in order), *((candidate, min(p, least)) for candidate, p in rest))
 

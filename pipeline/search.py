@@ -19,7 +19,7 @@ from sqlmodel import Session
 from pipeline.base import Base, read_base
 from pipeline.confidence import Calibration, calibration, rank, thresholds_for
 from pipeline.embedders import open_embedder
-from pipeline.found import Candidate, Found
+from pipeline.found import Candidate, Found, Thresholds
 from pipeline.head import Array, Head, near_scores
 from pipeline.index_models import IndexModels
 from pipeline.reranking import Reranking, make_reranking
@@ -185,13 +185,18 @@ class KnowledgeSearcher:
         return known
 
     def _rerank(self, reranking: Reranking, head: Head | None, question: str, found: Found) -> Found:
-        """``found`` with its best candidates in the model's order, and the thresholds of what is first then."""
+        """``found`` with its best candidates in the model's order, and the thresholds of what is first then.
+
+        They are not below those of what was first before, so that nothing is sent which would not have been.
+        """
         ranked = reranking(question, found.ranked)
         first, confidence = ranked[0]
         limits = thresholds_for(
             question, first, fitted=self._fitted, head=head, max_wrong_direct=self._max_wrong_direct
         )
-        return Found(ranked, confidence, limits)
+        before = found.thresholds
+        higher = Thresholds(max(before.direct, limits.direct), max(before.grounded, limits.grounded))
+        return Found(ranked, confidence, higher)
 
     def look(self, question: str) -> tuple[str, list[Candidate]]:
         """The question as it was meant, and its candidates as they are, for fitting."""

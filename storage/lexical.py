@@ -63,8 +63,9 @@ class Features:
 
 @dataclass(frozen=True)
 class Question(Features):
-    """What a question asks the texts for: beside its features the stems of the Russian words that say something, and of
-    those the glossary does not list, which are mostly names and terms: an English model reads nothing of them."""
+    """What a question asks the texts for: beside its features the stems of the words of a Russian question that say
+    something, and of those the glossary does not list, mostly names and terms. Of the Cyrillic ones among these an
+    English model reads nothing."""
 
     telling: Counted
     unlisted: Counted

@@ -24,6 +24,8 @@ from storage.embedder.transformers import find_model
 #: Probabilities from 0 to 1, float64, shape (n,).
 Scores = NDArray[np.float64]
 SETTING = "knowledge.reranker"
+#: Tokens of a question and a text: some models would take thousands, with all other questions waiting.
+LONGEST = 512
 #: What to name instead of a model that will not do.
 _TAKE = "name a sentence-transformers CrossEncoder with one output, such as BAAI/bge-reranker-v2-m3"
 
@@ -36,26 +38,26 @@ class Reranker(Protocol):
         ...
 
 
-def make_reranker(name: str | None, *, threads: int = 0) -> Reranker | None:
+def make_reranker(name: str | None) -> Reranker | None:
     """The model called ``name``, loaded once a process; None where none is named.
 
-    ``threads``: cores it may use; 0: all this process has. Raises :class:`ConfigurationError` for a model that cannot
-    be loaded, or is none that re-ranks.
+    Raises :class:`ConfigurationError` for a model that cannot be loaded, or is none that re-ranks.
     """
     if not name:
         return None
-    return _load(str(Path(name).resolve()) if Path(name).is_dir() else name, threads)
+    return _load(str(Path(name).resolve()) if Path(name).is_dir() else name)
 
 
 @lru_cache(maxsize=1)
-def _load(name: str, threads: int) -> Reranker:
-    return _CrossEncoder(name, find_model(name, SETTING), threads)
+def _load(name: str) -> Reranker:
+    return _CrossEncoder(name, find_model(name, SETTING))
 
 
 class _CrossEncoder:
-    """A CrossEncoder on torch. Texts beyond the model's own limit are cut by it."""
+    """A CrossEncoder on torch, on all cores this process may use (as is then an embedder on torch). It reads up to
+    :data:`LONGEST` tokens of question and text."""
 
-    def __init__(self, name: str, folder: Path, threads: int) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
         _check_kind(name, folder)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         import torch
@@ -63,7 +65,7 @@ class _CrossEncoder:
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()  # type: ignore[no-untyped-call]
-        torch.set_num_threads(threads or available_cores())
+        torch.set_num_threads(available_cores())
         try:
             self._model: Any = CrossEncoder(str(folder), device="cpu", local_files_only=True)
         except Exception as error:  # the loader raises whatever a model's own files lead to
@@ -72,6 +74,7 @@ class _CrossEncoder:
             ) from error
         if self._model.num_labels != 1:
             raise ConfigurationError(f"{SETTING}: {name!r} has {self._model.num_labels} outputs; {_TAKE}")
+        self._model.max_seq_length = min(LONGEST, self._model.max_seq_length or LONGEST)
         # Some models name no activation of their own and others the identity: both are trained on logits.
         self._probability = torch.nn.Sigmoid()
         self._lock = threading.Lock()

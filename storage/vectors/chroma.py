@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Rows a request; the server takes 5,461.
 BATCH = 1000
 #: Rows after which the index is written down. What is not is read a second time by the first write after a query, 5 ms
-#: a row: with 5,000 an edit after a large import took up to 25 s, and loading is only a tenth faster.
+#: a row: with 5,000 an edit after a large import takes up to 25 s, to save a tenth of the loading.
 SYNCED = 500
 #: Seconds of a request; the client itself waits for ever. The first query after many writes builds a graph.
 DEADLINE = 120

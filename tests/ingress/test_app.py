@@ -144,7 +144,8 @@ def test_a_database_that_is_away_is_503_and_says_so(talk, url, tmp_path):
     assert 'ragline_part_up{part="database"} 0.0' in metrics.text
 
 
-def test_metrics(talk, workers, redis, ready, chroma):
+def test_metrics(talk, workers, redis, ready, chroma, monkeypatch):
+    monkeypatch.setattr("ingress.metrics.PATIENCE", 60)
     ready("io")
     redis.rpush("cpu", "a", "b", "c")
 

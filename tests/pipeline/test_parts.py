@@ -41,7 +41,7 @@ class Scripted:
     def search(self, question: str, scope: Scope = EVERYWHERE) -> Found:
         told = [value for word, value in self.found.items() if word in question]
         item, confidence = told[0][0], min(value for _, value in told)
-        one = Candidate(item, f"about {item}?", f"Answer of {item}.", "en", *([0.5] * 8), False, False, 1.0)
+        one = Candidate(item, f"about {item}?", f"Answer of {item}.", "en", *([0.5] * 9), False, False, 1.0)
         return Found(((one, confidence),), confidence, Thresholds(0.8, 0.3))
 
     def warm_up(self) -> None:

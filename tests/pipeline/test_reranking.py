@@ -111,6 +111,36 @@ def test_the_thresholds_are_those_of_what_is_first_then(world: World) -> None:
     assert after.thresholds == Thresholds.of(points["cyrillic_passage"], grounded, 0.02) != before.thresholds
 
 
+def test_what_is_lifted_is_not_sent_where_the_first_would_not_have_been(world: World) -> None:
+    class Items:
+        def scores(self, question: str, texts: Sequence[str]) -> Scores:
+            return np.array([1e-9 if text == PASSAGE.answer else 1.0 for text in texts])
+
+    question = "сколько хранится посылка"
+    before, after = world.plain.search(question), world.searcher(Reranking(Items())).search(question)
+    assert before.ranked[0][0].passage
+    assert not after.ranked[0][0].passage
+    assert after.confidence <= before.confidence
+    assert after.thresholds.direct >= before.thresholds.direct
+
+
+@pytest.mark.parametrize("scores", [[0.0] * 4, [np.nan, 1, 1, 1]])
+def test_scores_that_say_nothing_change_nothing(world: World, scores: list[float]) -> None:
+    class Broken:
+        def scores(self, question: str, texts: Sequence[str]) -> Scores:
+            return np.array(scores[: len(texts)])
+
+    before = world.plain.search("parcel").ranked
+    assert Reranking(Broken(), TOP)("parcel", before) == before
+
+
+def test_candidates_without_any_probability_keep_their_order(world: World) -> None:
+    found = [candidate for candidate, _ in world.plain.search("parcel").ranked[:TOP]]
+    before = tuple(zip(found, (0.9, 0.2, 0.0, 0.0), strict=True))
+    after = Reranking(world.reranking.model, TOP)("parcel", before)
+    assert [c.id for c, _ in after[2:]] == [c.id for c in found[2:]]
+
+
 def test_the_very_words_of_an_item_stay_first(world: World) -> None:
     question = "Which payment methods do you accept?"
     found = world.reranked.search(question)
