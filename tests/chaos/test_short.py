@@ -11,7 +11,7 @@ SEED = 1
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
-@pytest.mark.parametrize("database", [pytest.param("sqlite", marks=pytest.mark.chaos), "postgresql"])
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_every_message_is_answered_once_and_in_order(database: str, tmp_path: Path) -> None:
     plan = make_plan(SEED, messages=180, kills=6, flushes=1, rate=8)
     report = run(database, plan, tmp_path)
