@@ -398,7 +398,7 @@ class KnowledgeHead(SQLModel, table=True):
 
     id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
     embedder: str = Field(max_length=200, description="Name and version of the model whose layers it reads.")
-    revision: str = Field(max_length=64, description="SHA-256 of what it was trained from: phrasings, questions from elsewhere, form.")
+    revision: str = Field(max_length=64, description="SHA-256 of all it was trained from, and its form.")
     body: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = now()
 
